@@ -1,0 +1,1 @@
+"""What Etagere costs, measured against a bare ASGI application on the same server."""

@@ -1,0 +1,46 @@
+"""The models that the benchmarks ask for."""
+
+import os
+import time
+from pathlib import Path
+
+import etagere
+
+app = etagere.Etagere()
+
+
+@app.model(version="1")
+def sleep(
+    seconds: float = 0.0,
+    n: int = 0,
+    text: str = "",
+    values: tuple[float, ...] = (),
+    p01: float = 0.0,
+    p02: float = 0.0,
+    p03: float = 0.0,
+    p04: float = 0.0,
+    p05: float = 0.0,
+    p06: float = 0.0,
+    p07: float = 0.0,
+    p08: float = 0.0,
+    p09: float = 0.0,
+    p10: float = 0.0,
+    p11: float = 0.0,
+    p12: float = 0.0,
+    p13: float = 0.0,
+    p14: float = 0.0,
+    p15: float = 0.0,
+    p16: float = 0.0,
+) -> dict[str, float]:
+    """A small result after `seconds`; most of its 20 parameters are there to be decoded."""
+    time.sleep(seconds)
+    return {"n": n, "p01": p01}
+
+
+@app.model(version="1")
+def counted(n: int) -> int:
+    """Leave a line behind for each run, and take long enough for a crowd to gather."""
+    with Path(os.environ["BENCHMARK_COUNT"]).open("a") as lines:
+        lines.write(f"{n}\n")
+    time.sleep(0.5)
+    return n

@@ -1,0 +1,87 @@
+"""The servers that are measured, each a process of its own: `etagere serve` with default settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.client import Answer, Server
+
+HERE = Path(__file__).parent
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+@contextmanager
+def service(**environment: str) -> Iterator[Server]:
+    """The service with the models of the benchmarks and an empty data directory."""
+    with _served("models.py", environment) as server:
+        yield server
+
+
+@contextmanager
+def bare(answer: Answer) -> Iterator[Server]:
+    """The bare application, which sends what the service once sent."""
+    # Date and Server are the server's own.
+    fields = [field for field in answer.fields if field[0] not in ("date", "server")]
+    record = {"status": answer.status, "fields": fields, "content": answer.content.decode("latin-1")}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(record, file)
+        file.flush()
+        with _served("bare.py", {"BENCHMARK_ANSWER": file.name}) as server:
+            yield server
+
+
+@contextmanager
+def _served(target: str, environment: dict[str, str]) -> Iterator[Server]:
+    _allow_connections()
+    with tempfile.TemporaryDirectory(prefix="etagere-benchmark-") as folder:
+        log = Path(folder, "log")
+        command = [sys.executable, "-m", "etagere", "serve", str(HERE / target)]
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [*command, "--port", "0", "--data", f"{folder}/data"],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=os.environ | environment,
+            )
+        try:
+            yield _ready(process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ready(process: subprocess.Popen[bytes], log: Path) -> Server:
+    assert process.stdout is not None
+    lines: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()  # type: ignore[union-attr]
+    try:
+        line = lines.get(timeout=START_SECONDS).decode()
+    except queue.Empty:
+        line = ""
+    found = re.search(r"http://([0-9.]+):([0-9]+)", line)
+    if found is None:
+        raise SystemExit(f"benchmarks: the server did not start:\n{log.read_text()}")
+    return Server(found[1], int(found[2]), process.pid)
+
+
+def _allow_connections() -> None:
+    """Servers inherit the limit; a thousand connections need more than the usual 1,024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 8192:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))

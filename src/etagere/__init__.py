@@ -1,0 +1,42 @@
+"""Publish a slow, deterministic model as an ordinary REST resource."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etagere.application import Etagere
+    from etagere.config import Settings
+    from etagere.errors import DeclarationError, EtagereError, Refused, StartError
+    from etagere.progress import progress, track
+
+__all__ = ["DeclarationError", "Etagere", "EtagereError", "Refused", "Settings", "StartError", "progress", "track"]
+
+# Resolved on first use (PEP 562), so that `import etagere` stays light.
+_HOMES = {
+    "Etagere": "etagere.application",
+    "Settings": "etagere.config",
+    "DeclarationError": "etagere.errors",
+    "EtagereError": "etagere.errors",
+    "Refused": "etagere.errors",
+    "StartError": "etagere.errors",
+    "progress": "etagere.progress",
+    "track": "etagere.progress",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("etagere")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    # `progress` is a function and a submodule: importing the submodule bound the wrong one here.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

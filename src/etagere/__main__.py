@@ -1,0 +1,5 @@
+"""`python -m etagere` is `etagere`."""
+
+from etagere.cli import main
+
+main()

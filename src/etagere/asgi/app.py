@@ -1,0 +1,209 @@
+"""The ASGI application of the resources: a request target in, one of the kinds of response out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+
+from etagere.asgi import problems, responses
+from etagere.asgi.hosts import HostCheck
+from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.responses import Receive, Response, Scope, Send
+from etagere.asgi.status import pending_document, status_of
+from etagere.core import etag
+from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
+from etagere.core.representation import Failure, Representation
+from etagere.errors import (
+    InternalError,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    TargetTooLong,
+    UnknownMethod,
+)
+from etagere.service import Address, Answer, Service, Start
+
+log = structlog.get_logger("etagere.http")
+
+ALLOW = "GET, HEAD, OPTIONS"
+OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
+Fields = dict[bytes, bytes]
+Pages = Callable[[str, bytes | None, str], Response]
+WaitingPage = Callable[[dict[str, Any], str, str], bytes]
+
+
+class Application:
+    """Answers for `/{model}` and `/r/{id}`.
+
+    `pages` answers for everything else, given the path, the Accept field and where the application
+    is mounted; `waiting_page` renders the page that a person sees while a run goes on, from the status document,
+    the way to the root, and the way to the result. `dev` forbids caches to keep anything.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        pages: Pages,
+        waiting_page: WaitingPage,
+        hosts: HostCheck,
+        *,
+        max_target: int,
+        dev: bool = False,
+        access_log: bool = False,
+    ) -> None:
+        self._service = service
+        self._pages = pages
+        self._waiting_page = waiting_page
+        self._hosts = hosts
+        self._max_target = max_target
+        self._dev = dev
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began = time.perf_counter()
+        method, root = scope["method"], scope.get("root_path", "")
+        path = _path(scope, root)
+        try:
+            response = await self._respond(scope, method, path, root)
+        except Problem as problem:
+            response = problems.of_problem(problem, root)
+        except Exception:
+            log.exception("fault", method=method, path=path)
+            response = problems.of_problem(InternalError("The fault has been logged."), root)
+        await response.send(send, head=method == "HEAD")
+        if self._access_log:
+            spent = round((time.perf_counter() - began) * 1000, 3)
+            log.info("request", method=method, path=path, status=response.status, ms=spent)
+
+    async def _respond(self, scope: Scope, method: str, path: str, root: str) -> Response:
+        fields = _fields(scope["headers"])
+        self._hosts.check(fields.get(b"host"), scope.get("server"))
+        if method not in ("GET", "HEAD"):
+            return _other_method(method)
+        query: bytes = scope["query_string"]
+        if len(path) + 1 + len(query) > self._max_target:
+            raise TargetTooLong(f"It has {len(path) + 1 + len(query)} bytes; the limit is {self._max_target}.")
+        if path == "/" or path.startswith("/-/"):
+            return self._pages(path, fields.get(b"accept"), root)
+        if not path.startswith("/r/"):
+            address, start = self._service.locate(path[1:], query)
+            return await self._resource(address, start, fields, "../" * (path.count("/") - 1), root)
+        id, _, rest = path[3:].partition("/")
+        address, start = self._service.locate_id(id)
+        if rest == "status":
+            return self._status(address, fields, root)
+        if rest:
+            raise NotFound(f"A resource has no {rest[:40]!r}.")
+        return await self._resource(address, start, fields, "../", root)
+
+    async def _resource(self, address: Address, start: Start, fields: Fields, base: str, root: str) -> Response:
+        wanted = negotiate(fields.get(b"accept"), address.media_type)
+        if wanted is Wanted.nothing and not address.fixed:
+            raise NotAcceptable(
+                f"{address.model} is given as {address.media_type}.",
+                formats=[{"name": address.format, "media_type": address.media_type}],
+            )
+        answer = await self._service.answer(address, _conditions(fields), start)
+        decision, run = answer.decision, answer.run
+        if run is not None and decision in (Decision.still_pending, Decision.accepted):
+            now, position = self._service.clock.now(), self._service.runs.position(run.id)
+            if decision is Decision.still_pending:
+                return responses.still_pending(run, position, now)
+            document = pending_document(run, position, now, base)
+            if wanted is Wanted.page:
+                page = self._waiting_page(document, base, f"{base}r/{run.id}")
+                return responses.accepted_page(run, position, now, base, page)
+            return responses.accepted(run, position, now, base, document)
+        return await self._settled(answer, address, start, fields, base, root)
+
+    async def _settled(
+        self, answer: Answer, address: Address, start: Start, fields: Fields, base: str, root: str
+    ) -> Response:
+        found = answer.found
+        if answer.decision is Decision.precondition_failed:
+            raise PreconditionFailed("If-Match names another state than the present one.")
+        if answer.decision is Decision.still_ready:
+            tag = answer.tag
+            if tag is None:
+                assert isinstance(found, Representation)
+                tag = etag.ready_tag(found.id, found.digest, found.format)
+            return responses.still_ready(tag, address, dev=self._dev)
+        if isinstance(found, Failure):
+            return problems.of_failure(found, root, fresh=self._dev)
+        assert isinstance(found, Representation)
+        response = responses.ready(found, address, base, dev=self._dev)
+        if found.body is not None:
+            return response
+        try:
+            response.stream = await _primed(self._service.cache.stream(found))
+        except FileNotFoundError:
+            # The file is gone or not what was collected: never serve it, compute it again.
+            log.error("stored result lost", id=found.id)
+            await self._service.cache.discard(found.id)
+            return await self._resource(address, start, fields, base, root)
+        return response
+
+    def _status(self, address: Address, fields: Fields, root: str) -> Response:
+        base = "../../"
+        document = status_of(self._service, address, base, root)
+        if negotiate(fields.get(b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
+            page = self._waiting_page(document, base, f"../{address.id}")
+            return responses.page_response(page, control=b"no-store")
+        response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
+        response.headers.append((b"vary", b"Accept"))
+        return response
+
+
+def _path(scope: Scope, root: str) -> str:
+    """The path below the mount point, still percent-encoded."""
+    raw = scope.get("raw_path")
+    path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
+    return path.removeprefix(root) if root and path.startswith(root + "/") else path
+
+
+def _fields(headers: list[tuple[bytes, bytes]]) -> Fields:
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        for name in fields:
+            fields[name] = b", ".join(value for other, value in headers if other == name)
+    return fields
+
+
+def _conditions(fields: Fields) -> Conditions:
+    match, none_match = fields.get(b"if-match"), fields.get(b"if-none-match")
+    if match is None and none_match is None:
+        return UNCONDITIONAL
+    return Conditions(_tags(match), _tags(none_match))
+
+
+def _tags(field: bytes | None) -> tuple[etag.EntityTag, ...] | None:
+    return None if field is None else etag.parse(field.decode("latin-1"))
+
+
+def _other_method(method: str) -> Response:
+    if method == "OPTIONS":
+        return Response(204, [(b"allow", ALLOW.encode())])
+    if method in OTHER_METHODS:
+        raise MethodNotAllowed(f"Use one of {ALLOW}.", headers={"allow": ALLOW})
+    raise UnknownMethod(f"Use one of {ALLOW}.")
+
+
+async def _primed(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The stream with its first chunk read, so that a missing file shows before the answer begins."""
+    first = await anext(stream)
+    return _resumed(first, stream)
+
+
+async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(stream):  # type: ignore[type-var]
+        yield first
+        async for chunk in stream:
+            yield chunk

@@ -1,0 +1,77 @@
+"""Problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from etagere.asgi.responses import Headers, Response
+from etagere.core.representation import Failure, Kind
+from etagere.errors import Problem
+
+MEDIA_TYPE = b"application/problem+json"
+REFUSAL_MAX_AGE = 300
+
+_TITLES = {
+    Kind.refused: "The model refuses these parameters",
+    Kind.failed: "The run failed",
+    Kind.timeout: "The run took longer than its time limit",
+    Kind.memory: "The run used more memory than its limit",
+    Kind.poison: "The run was given up after several attempts",
+}
+
+
+def of_problem(problem: Problem, root: str) -> Response:
+    """The answer that an error of ours gives; `root` is where the application is mounted."""
+    headers: Headers = [(b"cache-control", b"no-store")]
+    if problem.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % problem.retry_after))
+    headers += [(name.encode(), value.encode()) for name, value in problem.extensions.pop("headers", {}).items()]
+    return _response(problem.status, headers, document_of(problem, root))
+
+
+def document_of(problem: Problem, root: str) -> dict[str, Any]:
+    """The problem document of an error of ours."""
+    return {
+        "type": f"{root}/-/problems/{problem.type}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        **{name: value for name, value in problem.extensions.items() if name != "headers"},
+    }
+
+
+def of_failure(failure: Failure, root: str, *, fresh: bool) -> Response:
+    """The answer of a remembered failure; `fresh` says that no cache may keep it."""
+    refused = failure.kind is Kind.refused
+    control = b"max-age=%d" % REFUSAL_MAX_AGE if refused and not fresh else b"no-store"
+    return _response(_status(failure), [(b"cache-control", control)], failure_document(failure, root))
+
+
+def failure_document(failure: Failure, root: str) -> dict[str, Any]:
+    """The problem document of a remembered failure."""
+    name = "refused" if failure.kind is Kind.refused else f"run-{failure.kind}"
+    return {
+        "type": f"{root}/-/problems/{name}",
+        "title": _TITLES[failure.kind],
+        "status": _status(failure),
+        "detail": failure.detail,
+        "id": failure.id,
+        "seconds": round(failure.seconds, 3),
+        "attempt": failure.attempt,
+    }
+
+
+def _status(failure: Failure) -> int:
+    return 422 if failure.kind is Kind.refused else 500
+
+
+def _response(status: int, headers: Headers, document: dict[str, Any]) -> Response:
+    body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    sized = [
+        (b"content-type", MEDIA_TYPE),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    return Response(status, headers + sized, body)

@@ -1,0 +1,70 @@
+"""The status document of a resource, which is also the content of a 202."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from etagere.asgi.problems import failure_document
+from etagere.core import pacing
+from etagere.core.lifecycle import Run, State
+from etagere.core.representation import Failure, Kind, Representation
+from etagere.service import Address, Service
+
+
+def status_of(service: Service, address: Address, base: str, root: str) -> dict[str, Any]:
+    """The document of whatever state the resource is in."""
+    id, now = address.id, service.clock.now()
+    run = service.runs.get(id)
+    if run is not None:
+        return pending_document(run, service.runs.position(id), now, base)
+    found = service.cache.get(id)
+    return _document(id, address.model, base, **_finished(found, root))
+
+
+def pending_document(run: Run, position: int | None, now: float, base: str) -> dict[str, Any]:
+    """The document of a run that has not ended."""
+    left = pacing.eta(now - run.started if run.started else 0.0, run.progress)
+    return _document(
+        run.id,
+        run.model,
+        base,
+        state=str(run.state),
+        attempt=run.attempt,
+        progress=run.progress,
+        message=run.message or None,
+        position=position,
+        eta=None if left is None else round(left, 1),
+        created=_timestamp(run.created),
+        started=_timestamp(run.started),
+    )
+
+
+def _finished(found: Representation | Failure | None, root: str) -> dict[str, Any]:
+    if found is None:
+        return {"state": "absent"}
+    times = {"started": _timestamp(found.created - found.seconds), "finished": _timestamp(found.created)}
+    if isinstance(found, Representation):
+        return {"state": str(State.succeeded), "outcome": str(Kind.succeeded), "progress": 1.0, **times}
+    problem = failure_document(found, root)
+    return {
+        "state": str(State.failed),
+        "outcome": str(found.kind),
+        "attempt": found.attempt,
+        "problem": problem,
+        **times,
+    }
+
+
+def _document(id: str, model: str, base: str, **state: Any) -> dict[str, Any]:
+    name, _, version = model.partition("@")
+    links = {"result": f"{base}r/{id}", "status": f"{base}r/{id}/status", "model": f"{base}-/models/{name}"}
+    known = {name: value for name, value in state.items() if value is not None}
+    return {"id": id, "model": name, "version": version, **known, "links": links}
+
+
+def _timestamp(seconds: float | None) -> str | None:
+    """RFC 3339, in UTC, to the millisecond."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

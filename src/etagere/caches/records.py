@@ -1,0 +1,175 @@
+"""The rows of the cache; what takes a connection is an action of the database's writer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from etagere.core.representation import Failure, Kind, Representation, Resource
+from etagere.errors import InternalError
+
+REPRESENTATION = (
+    "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns"
+    " FROM representation LEFT JOIN body USING (id) WHERE id = ?"
+)
+FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail FROM failure WHERE id = ? AND expires > ?"
+
+
+class Kept(NamedTuple):
+    """What the cache has now, the digest that its ghost had, and the ids and files that had to go."""
+
+    finished: Representation | Failure
+    digest_before: bytes | None = None
+    evicted: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """How rows are kept: blobs lie below `directory`, `size` bytes at most in all, `ghosts` at most.
+
+    A new representation is safe from eviction for `keep` seconds.
+    """
+
+    directory: Path
+    size: int
+    ghosts: int
+    keep: float
+
+    def representation(self, row: tuple[Any, ...]) -> Representation | None:
+        """The representation of a row, or None where its body is not what was put there."""
+        found, form, media_type, size, created, seconds, digest, body, file, mtime_ns = row
+        if file is None and (body is None or hashlib.sha256(body).digest() != digest):
+            return None
+        path = None if file is None else self.directory / file
+        return Representation(found, form, media_type, digest, size, created, seconds, body, path, mtime_ns)
+
+    def keep_representation(
+        self, connection: apsw.Connection, resource: Resource, given: Representation, file: str | None, now: float
+    ) -> Kept:
+        """Keep it if it is the first of its id; `file` is the name of its blob, if it has one."""
+        there = self._sound(connection, given.id)
+        kept = there or given
+        before = _keep_ghost(connection, resource, kept.digest, given.seconds, now)
+        if there is not None:
+            return Kept(there, before)
+        connection.execute("DELETE FROM failure WHERE id = ?", (given.id,))
+        _insert(connection, given, file, now, now + self.keep)
+        evicted = self._evict(connection, given.id, now)
+        self._trim_ghosts(connection)
+        return Kept(given, before, evicted)
+
+    def keep_failure(self, connection: apsw.Connection, resource: Resource, given: Failure, now: float) -> Kept:
+        """Keep it, unless there is a representation."""
+        there = self._sound(connection, given.id)
+        before = _keep_ghost(connection, resource, None, given.seconds, now)
+        if there is not None:
+            return Kept(there, before)
+        connection.execute("DELETE FROM failure WHERE expires <= ?", (now,))
+        connection.execute(
+            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (given.id, given.kind, given.created, given.seconds, given.expires, given.attempt, given.detail),
+        )
+        self._trim_ghosts(connection)
+        return Kept(given, before)
+
+    def drop_unsound(self, connection: apsw.Connection, id: str) -> None:
+        """Forget the representation if its body is not what was put there, still."""
+        self._sound(connection, id)
+
+    def _sound(self, connection: apsw.Connection, id: str) -> Representation | None:
+        rows = connection.execute(REPRESENTATION, (id,)).fetchall()
+        found = self.representation(rows[0]) if rows else None
+        if rows and found is None:
+            connection.execute("DELETE FROM representation WHERE id = ?", (id,))
+        return found
+
+    def _evict(self, connection: apsw.Connection, spared: str, now: float) -> tuple[tuple[str, str | None], ...]:
+        excess = _total(connection, "bytes") - self.size
+        if excess <= 0:
+            return ()
+        evicted: list[tuple[str, str | None]] = []
+        oldest: Any = connection.execute(
+            "SELECT id, file, size FROM representation WHERE kept_until <= ? AND id <> ? ORDER BY used", (now, spared)
+        )
+        for victim, file, size in oldest:
+            evicted.append((victim, file))
+            excess -= size
+            if excess <= 0:
+                break
+        oldest.close()
+        connection.executemany("DELETE FROM representation WHERE id = ?", [(victim,) for victim, _ in evicted])
+        return tuple(evicted)
+
+    def _trim_ghosts(self, connection: apsw.Connection) -> None:
+        excess = _total(connection, "ghosts") - self.ghosts
+        if excess <= 0:
+            return
+        batch = excess + self.ghosts // 100
+        forgotten = connection.execute("SELECT id FROM ghost ORDER BY asked LIMIT ?", (batch,)).fetchall()
+        connection.executemany("DELETE FROM ghost WHERE id = ?", forgotten)
+        # Refusals are kept for very long; their ghosts are what bounds them.
+        connection.executemany("DELETE FROM failure WHERE id = ?", forgotten)
+
+
+def failure(row: tuple[Any, ...]) -> Failure:
+    """The failure of a row."""
+    given, kind, created, seconds, expires, attempt, detail = row
+    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt)
+
+
+def touch(connection: apsw.Connection, used: Iterable[tuple[float, str]]) -> None:
+    """Note when ids were asked for."""
+    pairs = list(used)
+    connection.executemany("UPDATE representation SET used = ? WHERE id = ?", pairs)
+    connection.executemany("UPDATE ghost SET asked = ? WHERE id = ?", pairs)
+
+
+def drop(connection: apsw.Connection, id: str) -> list[str]:
+    """Forget a representation or failure; the names of the blobs that it used."""
+    files = connection.execute("DELETE FROM representation WHERE id = ? RETURNING file", (id,)).fetchall()
+    connection.execute("DELETE FROM failure WHERE id = ?", (id,))
+    return [str(file) for (file,) in files if file is not None]
+
+
+def _insert(connection: apsw.Connection, given: Representation, file: str | None, now: float, until: float) -> None:
+    connection.execute(
+        "INSERT INTO representation"
+        " (id, format, media_type, size, created, seconds, digest, used, kept_until, file, mtime_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*_fields(given), now, until, file, given.mtime_ns),
+    )
+    if file is None:
+        connection.execute("INSERT INTO body (id, content) VALUES (?, ?)", (given.id, given.body))
+
+
+def _fields(given: Representation) -> tuple[str, str, str, int, float, float, bytes]:
+    return given.id, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
+
+
+def _total(connection: apsw.Connection, column: str) -> int:
+    (total,) = connection.execute(f"SELECT {column} FROM total").fetchall()[0]  # noqa: S608
+    assert isinstance(total, int)
+    return total
+
+
+def _keep_ghost(
+    connection: apsw.Connection, resource: Resource, digest: bytes | None, seconds: float, now: float
+) -> bytes | None:
+    rows = connection.execute("SELECT uri, digest FROM ghost WHERE id = ?", (resource.id,)).fetchall()
+    uri, before = rows[0] if rows else (resource.uri, None)
+    if uri != resource.uri:
+        raise InternalError(f"Two canonical URIs have the id {resource.id}.")
+    connection.execute(
+        "INSERT INTO ghost (id, digest, seconds, model, asked, uri) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET"
+        " digest = coalesce(excluded.digest, digest), seconds = excluded.seconds, asked = excluded.asked",
+        (resource.id, digest, seconds, resource.model, now, resource.uri),
+    )
+    assert before is None or isinstance(before, bytes)
+    return before

@@ -1,0 +1,218 @@
+"""The cache of one service: SQLite for small bodies, files for large ones, the most recent in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from etagere.caches import records
+from etagere.caches.blobs import Blobs
+from etagere.caches.recent import Recent
+from etagere.caches.records import Kept, Records
+from etagere.core.representation import Failure, Ghost, Representation, Resource
+from etagere.database import Database
+from etagere.ports import Clock
+
+LARGEST_INLINE = 1024 * 1024
+CHUNK = 256 * 1024
+TOUCHES_EVERY_S = 5.0
+GHOSTS = 1_000_000
+
+log = structlog.get_logger()
+
+
+class SqliteCache:
+    """The `Cache` of a single service.
+
+    `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation is not
+    evicted for `keep` seconds after it was put, so that whoever waits for it finds it.
+    `nondeterministic` counts the resources that were computed again with another result.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        directory: Path,
+        size_limit: int,
+        memory_limit: int,
+        keep: float = 90.0,
+        ghosts: int = GHOSTS,
+    ) -> None:
+        self.nondeterministic = 0
+        self._database = database
+        self._clock = clock
+        self._blobs = Blobs(directory)
+        self._records = Records(self._blobs.directory, size_limit, ghosts, keep)
+        self._recent = Recent(memory_limit)
+        # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
+        self._files = asyncio.Lock()
+        self._touched: dict[str, float] = {}
+        self._flushed = clock.monotonic()
+
+    def get(self, id: str) -> Representation | Failure | None:
+        """See `Cache.get`."""
+        found = self._recent.get(id) or self._load(id)
+        if found is None:
+            return None
+        if isinstance(found, Failure) and found.expires <= self._clock.now():
+            self._recent.drop(id)
+            return None
+        self._touch(id)
+        return found
+
+    def ghost(self, id: str) -> Ghost | None:
+        """See `Cache.ghost`."""
+        row = self._database.read("SELECT id, uri, digest, seconds FROM ghost WHERE id = ?", (id,))
+        if row is None:
+            return None
+        self._touch(id)
+        return Ghost(*row)
+
+    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+        """See `Cache.put`. A file that is moved in stays where it was until that is recorded.
+
+        Raises:
+            InternalError: the id is that of another canonical URI.
+        """
+        # Cut short between a blob and its row, it would leave the one without the other.
+        return await asyncio.shield(self._put(resource, finished))
+
+    async def stream(self, representation: Representation) -> AsyncIterator[bytes]:
+        """See `Cache.stream`; evicting a representation does not end a stream that has begun."""
+        if representation.path is None:
+            yield representation.body or b""
+            return
+        wanted = representation.path, representation.size, representation.mtime_ns
+        file = await asyncio.to_thread(self._blobs.open, *wanted)
+        reading: asyncio.Future[bytes] | None = None
+        try:
+            while True:
+                reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
+                if not (chunk := await asyncio.shield(reading)):
+                    return
+                yield chunk
+        finally:
+            if reading is None or reading.done():
+                file.close()
+            else:
+                # Closed under a thread that reads it, its descriptor could be another file's by then.
+                reading.add_done_callback(lambda _: file.close())
+
+    async def discard(self, id: str) -> None:
+        """See `Cache.discard`.
+
+        Raises:
+            StorageFull: it could not be recorded; nothing was changed.
+        """
+        files = await self._database.write(partial(records.drop, id=id))
+        self._recent.drop(id)
+        await self._remove_unnamed(files)
+
+    async def sweep(self) -> int:
+        """Remove what a crash left in the blob directory without a row; how many files that was."""
+        async with self._files:
+            found = await asyncio.to_thread(lambda: list(self._blobs.names()))
+            named = {row[0] for row in self._database.rows("SELECT file FROM representation WHERE file IS NOT NULL")}
+            orphans = [name for name in found if name not in named]
+            await asyncio.to_thread(self._blobs.remove, orphans)
+        return len(orphans)
+
+    async def close(self) -> None:
+        """Finish what concerns files and note what was used; the database is closed after this."""
+        async with self._files:
+            self._flush()
+
+    def _load(self, id: str) -> Representation | Failure | None:
+        row = self._database.read(records.REPRESENTATION, (id,))
+        found: Representation | Failure | None
+        if row is None:
+            row = self._database.read(records.FAILURE, (id, self._clock.now()))
+            found = None if row is None else records.failure(row)
+        else:
+            found = self._records.representation(row)
+            if found is None:
+                log.error("a body is not what was put: it is discarded", id=id)
+                self._database.post(partial(self._records.drop_unsound, id=id))
+        if found is not None:
+            self._recent.put(found)
+        return found
+
+    def _touch(self, id: str) -> None:
+        self._touched[id] = self._clock.now()
+        if self._clock.monotonic() - self._flushed >= TOUCHES_EVERY_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushed = self._clock.monotonic()
+        if self._touched:
+            pairs = [(used, touched) for touched, used in self._touched.items()]
+            self._touched = {}
+            self._database.post(partial(records.touch, used=pairs))
+
+    async def _put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+        # What was used lately must not look old to the eviction.
+        self._flush()
+        if isinstance(finished, Failure):
+            now = self._clock.now()
+            action = partial(self._records.keep_failure, resource=resource, given=finished, now=now)
+            kept = await self._database.write(action)
+        elif finished.size > LARGEST_INLINE:
+            kept = await self._put_file(resource, finished)
+        else:
+            kept = await self._put_inline(resource, finished)
+        for evicted, _ in kept.evicted:
+            self._recent.drop(evicted)
+        self._recent.put(kept.finished)
+        await self._remove_unnamed([file for _, file in kept.evicted if file is not None])
+        return kept.finished
+
+    async def _put_inline(self, resource: Resource, given: Representation) -> Kept:
+        body = given.body
+        if body is None:
+            assert given.path is not None, "a representation has a body or a file"
+            body = await asyncio.to_thread(given.path.read_bytes)
+        return await self._record(resource, given, replace(given, body=body, path=None, mtime_ns=0), file=None)
+
+    async def _put_file(self, resource: Resource, given: Representation) -> Kept:
+        name = self._blobs.name(given.digest)
+        content = given.path if given.body is None else given.body
+        assert content is not None, "a representation has a body or a file"
+        try:
+            async with self._files:
+                # The same content may serve another id already, which knows it by its time.
+                row = self._database.read("SELECT mtime_ns FROM representation WHERE file = ?", (name,))
+                mtime_ns = await asyncio.to_thread(self._blobs.adopt, name, content, row[0] if row else None)
+                stored = replace(given, body=None, path=self._blobs.path(name), mtime_ns=mtime_ns)
+                return await self._record(resource, given, stored, file=name)
+        finally:
+            await self._remove_unnamed([name])
+
+    async def _record(
+        self, resource: Resource, given: Representation, stored: Representation, file: str | None
+    ) -> Kept:
+        now = self._clock.now()
+        kept = await self._database.write(
+            partial(self._records.keep_representation, resource=resource, given=stored, file=file, now=now)
+        )
+        if kept.digest_before not in (None, given.digest):
+            self.nondeterministic += 1
+            log.warning("nondeterministic: computed again with another result", id=given.id, model=resource.model)
+        moved = isinstance(kept.finished, Representation) and kept.finished.digest == given.digest
+        if moved and given.path is not None and given.path != stored.path:
+            await asyncio.to_thread(given.path.unlink, missing_ok=True)
+        return kept
+
+    async def _remove_unnamed(self, names: Collection[str]) -> None:
+        """Remove those blobs that no representation uses."""
+        if not names:
+            return
+        async with self._files:
+            read = partial(self._database.read, "SELECT 1 FROM representation WHERE file = ?")
+            unnamed = [name for name in names if read((name,)) is None]
+            await asyncio.to_thread(self._blobs.remove, unnamed)

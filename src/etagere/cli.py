@@ -1,0 +1,98 @@
+"""The command `etagere`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from etagere import commands
+from etagere.errors import EtagereError, ImportFailed
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Publish a slow, deterministic model as an ordinary REST resource.",
+)
+
+Target = Annotated[str, typer.Argument(help="A file, file.py:attribute or module:attribute.", show_default=False)]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or name@version.", show_default=False)]
+Parameters = Annotated[
+    list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more.")
+]
+
+
+@app.command()
+def serve(
+    target: Target,
+    host: Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 chooses a free one. [default: 8000]")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
+    runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
+    dev: Annotated[bool, typer.Option("--dev", help="Reload on change; versions follow the source.")] = False,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
+    insecure_public: Annotated[
+        bool, typer.Option("--insecure-public", help="Listen on other addresses than loopback.")
+    ] = False,
+) -> None:
+    """Serve the models of TARGET over HTTP.
+
+    Example: etagere serve model.py --port 8000, then curl -i 'http://127.0.0.1:8000/heat?alpha=0.1'
+    """
+    given = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "runs": runs,
+        "dev": dev or None,
+        "access_log": access_log or None,
+    }
+    overrides = {name: value for name, value in given.items() if value is not None}
+    _run(commands.serve, target, overrides, insecure_public)
+
+
+@app.command()
+def run(target: Target, model: ModelName, parameter: Parameters = []) -> None:  # noqa: B006
+    """Run MODEL once, without a server; the result goes to standard output.
+
+    Example: etagere run model.py heat -p alpha=0.1 > result.json
+    """
+    _run(commands.run, target, model, parameter)
+
+
+@app.command(name="id")
+def identify(target: Target, model: ModelName, parameter: Parameters = []) -> None:  # noqa: B006
+    """Print the canonical URI and the id of a request.
+
+    Example: etagere id model.py heat -p alpha=0.10
+    """
+    _run(commands.identify, target, model, parameter)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+def _run(command: Any, *arguments: Any) -> NoReturn:
+    try:
+        status = asyncio.run(command(*arguments))
+    except ImportFailed as error:
+        sys.stderr.write(error.traceback)
+        status = _complain(error)
+    except EtagereError as error:
+        status = _complain(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The embedded server's threads may outlive the interpreter's end, and abort the process then.
+    os._exit(status)
+
+
+def _complain(error: EtagereError) -> int:
+    sys.stderr.write(f"etagere: {error}\n")
+    return 2

@@ -1,0 +1,161 @@
+"""The collector: the background process that takes outcomes off the result queue and puts them in the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+import structlog
+
+from etagere.core.lifecycle import Event, Run
+from etagere.core.media import format_name
+from etagere.core.pacing import remember
+from etagere.core.representation import Failure, Kind, Outcome, Representation
+from etagere.errors import StorageFull
+from etagere.model import Registry
+from etagere.ports import Cache, Clock, ResultQueue, RunTable
+
+log = structlog.get_logger("etagere.collector")
+
+SMALL_BODY = 1024 * 1024
+KEPT_SECONDS = {Kind.refused: 365 * 86400.0, Kind.failed: 3600.0}
+RETRY_SECONDS = 1.0
+
+
+class Collector:
+    """Checks and hashes outcomes; what is in the cache is taken out of the run table.
+
+    `settled` is told the queue of each run that has ended: a place under its model's limit is free.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        results: ResultQueue,
+        cache: Cache,
+        runs: RunTable,
+        clock: Clock,
+        *,
+        max_result: int,
+        settled: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._results = results
+        self._cache = cache
+        self._runs = runs
+        self._clock = clock
+        self._max_result = max_result
+        self._settled = settled
+
+    async def collect(self) -> None:
+        """Collect outcomes for ever."""
+        while True:
+            outcome = await self._results.take()
+            try:
+                await self._keep(outcome)
+            except Exception:
+                # One broken outcome must not stop all others: its run is lost, and tried again.
+                log.exception("outcome not collected", id=outcome.resource.id)
+                await self._runs.advance(outcome.resource.id, Event.lose, outcome.attempt)
+                await self._forget(outcome)
+
+    async def _keep(self, outcome: Outcome) -> None:
+        if outcome.path is not None and not outcome.path.exists():
+            # It was in the cache before a crash could say so, or its run is tried again.
+            await self._runs.advance(outcome.resource.id, Event.lose, outcome.attempt)
+            await self._forget(outcome)
+            return
+        run = self._runs.get(outcome.resource.id)
+        finished = await self._finished(outcome, run)
+        while not await self._put(outcome, finished):  # noqa: ASYNC110 -- a full disk sends no event
+            await asyncio.sleep(RETRY_SECONDS)
+        event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
+        await self._runs.advance(outcome.resource.id, event)
+        self._settled(outcome.resource.queue)
+        await self._forget(outcome)
+
+    async def _put(self, outcome: Outcome, finished: Representation | Failure) -> bool:
+        try:
+            await self._cache.put(outcome.resource, finished)
+        except StorageFull as full:
+            log.error("result kept until there is room", id=outcome.resource.id, reason=full.detail)
+            return False
+        return True
+
+    async def _forget(self, outcome: Outcome) -> None:
+        await self._results.done(outcome)
+        if outcome.path is not None:
+            await asyncio.to_thread(shutil.rmtree, outcome.path.parent, ignore_errors=True)
+
+    async def _finished(self, outcome: Outcome, run: Run | None) -> Representation | Failure:
+        if outcome.kind is not Kind.succeeded:
+            return self._failure(outcome, run)
+        assert outcome.path is not None
+        assert outcome.media_type is not None
+        size, digest, body = await asyncio.to_thread(_read, outcome.path, self._max_result)
+        return Representation(
+            id=outcome.resource.id,
+            format=format_name(outcome.media_type),
+            media_type=outcome.media_type,
+            digest=digest,
+            size=size,
+            created=outcome.finished,
+            seconds=outcome.seconds,
+            body=body,
+            path=None if body is not None else outcome.path,
+        )
+
+    def _failure(self, outcome: Outcome, run: Run | None) -> Failure:
+        now = self._clock.now()
+        kept = KEPT_SECONDS.get(outcome.kind)
+        if kept is None:
+            model = self._registry.models.get(outcome.resource.model)
+            kept = model.options.failure_ttl if model else 0.0
+        elapsed = now - (run.created if run else outcome.started)
+        return Failure(
+            id=outcome.resource.id,
+            kind=outcome.kind,
+            detail=explain(outcome),
+            created=now,
+            seconds=outcome.seconds,
+            expires=now + remember(kept, elapsed),
+            attempt=outcome.attempt,
+        )
+
+
+def explain(outcome: Outcome) -> str:
+    """What a client is told of a failure: what happened and how long it ran, and nothing of the inside."""
+    ran = f"after {outcome.seconds:.1f} s"
+    match outcome.kind:
+        case Kind.refused:
+            return outcome.detail
+        case Kind.failed:
+            return f"The run failed {ran}: {outcome.detail}"
+        case Kind.timeout:
+            return f"The run was stopped {ran}, its time limit."
+        case Kind.memory:
+            return f"The run was stopped {ran} because it used more memory than its limit."
+        case Kind.poison:
+            return f"The run was given up. {outcome.detail}"
+        case Kind.succeeded:
+            return ""
+        case _:
+            assert_never(outcome.kind)
+
+
+def _read(path: Path, max_result: int) -> tuple[int, bytes, bytes | None]:
+    """Size, SHA-256 and, where it is small, the body of a result's file."""
+    with path.open("rb") as file:
+        body = file.read(SMALL_BODY + 1)
+        if len(body) <= SMALL_BODY:
+            return len(body), hashlib.sha256(body).digest(), body
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        size = file.tell()
+    if size > max_result:
+        raise ValueError(f"the result has {size} bytes, more than the limit")
+    return size, digest, None

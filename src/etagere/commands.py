@@ -1,0 +1,175 @@
+"""What the commands do; `cli.py` says how they are called."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import structlog
+from pydantic import ValidationError
+from watchfiles import PythonFilter, awatch
+
+from etagere import server
+from etagere.application import Etagere
+from etagere.config import Settings
+from etagere.core.canonical import resource_id, resource_uri
+from etagere.core.representation import Kind, Outcome, Resource
+from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
+from etagere.factory import SystemClock
+from etagere.loader import load
+from etagere.model import Model
+from etagere.parameters import Bound
+from etagere.source import source_files
+from etagere.supervisor import program
+from etagere.supervisor.supervisor import Crashed, Order, Supervisor
+
+
+async def serve(target: str, overrides: dict[str, Any], public: bool) -> int:
+    """Serve until stopped; 0."""
+    _log_to_stderr()
+    try:
+        application = load(target)
+        settings = _settings(application, overrides)
+        listener = server.bind(settings.host, settings.port, public=public)
+        port = str(listener.getsockname()[1])
+        changed = partial(_change, _watched(application, target)) if settings.dev else None
+        reload = await server.serve(application, settings, listener, partial(_announce, application), changed)
+    except ImportFailed as error:
+        if not overrides.get("dev"):
+            raise
+        sys.stderr.write(f"{error.traceback}etagere: {error}\netagere: waiting for a change\n")
+        await _change(_watched_folder(target))
+        return _restart()
+    return _restart("--port", port) if reload else 0
+
+
+def _restart(*more: str) -> NoReturn:
+    """Become the same command again, with the sources as they are now."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "etagere", *sys.argv[1:], *more])  # noqa: S606
+
+
+async def run(target: str, name: str, pairs: Sequence[str]) -> int:
+    """One run, in the same environment as under the server; 0 where it succeeded, else 1."""
+    _log_to_stderr()
+    application = load(target)
+    model, bound, resource = _bind(application, name, pairs)
+    with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
+        supervisor = Supervisor(
+            program.describe(application),
+            Path(folder),
+            max_result=_settings(application, {}).max_result,
+            clock=SystemClock(),
+            echo=sys.stderr.buffer.write,
+        )
+        await supervisor.start()
+        try:
+            outcome = await supervisor.run(_order(model, bound, resource), _bar)
+        except Crashed as crash:
+            raise EtagereError(f"the run crashed: {crash.detail}") from crash
+        finally:
+            await supervisor.close()
+        return _show(outcome)
+
+
+async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
+    """Print the canonical URI and the id; 0."""
+    _, _, resource = _bind(load(target), name, pairs)
+    sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
+    return 0
+
+
+def _settings(application: Etagere, overrides: dict[str, Any]) -> Settings:
+    try:
+        return Settings.layered(application.defaults, overrides)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise StartError(f"bad settings: {faults}") from error
+
+
+def _announce(application: Etagere, url: str) -> None:
+    names = dict.fromkeys(model.name for model in application.models.values())
+    sys.stdout.write(f"Serving {', '.join(f'{url}/{name}' for name in names)} (models: {url}/)\n")
+    sys.stdout.flush()
+
+
+def _watched(application: Etagere, target: str) -> list[Path]:
+    files = {path.parent for model in application.models.values() for path in source_files(model)}
+    return sorted(files | set(_watched_folder(target)))
+
+
+def _watched_folder(target: str) -> list[Path]:
+    place = Path(target.partition(":")[0])
+    return [place.resolve().parent] if place.suffix == ".py" else [Path.cwd()]
+
+
+async def _change(folders: Sequence[Path]) -> None:
+    """Return when a Python file in one of the folders has changed."""
+    async for _ in awatch(*folders, watch_filter=PythonFilter()):
+        return
+
+
+def _bind(application: Etagere, name: str, pairs: Sequence[str]) -> tuple[Model, Bound, Resource]:
+    split = [pair.partition("=") for pair in pairs]
+    if broken := [pair for pair, (_, equals, _) in zip(pairs, split, strict=True) if not equals]:
+        raise EtagereError(f"a parameter is written NAME=VALUE, not {', '.join(broken)}")
+    model, _, _ = application.find(name)
+    try:
+        bound = model.parameters.parse_pairs([(key, value) for key, _, value in split])
+    except InvalidParameters as invalid:
+        faults = "".join(f"\n  {error.parameter}: {error.reason}" for error in invalid.errors)
+        raise EtagereError(f"{len(invalid.errors)} faults in the parameters:{faults}") from invalid
+    uri = resource_uri(model.name, model.version, bound.query)
+    return model, bound, Resource(resource_id(uri), uri, model.key)
+
+
+def _order(model: Model, bound: Bound, resource: Resource) -> Order:
+    options = model.options
+    return Order(
+        resource,
+        attempt=1,
+        parameters=bound.json,
+        time_limit=options.time_limit,
+        memory_limit=options.memory_limit,
+        media_type=options.media_type,
+    )
+
+
+def _bar(fraction: float, message: str) -> bool:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{fraction:4.0%} {'#' * round(fraction * 40):40} {message}\x1b[K")
+        sys.stderr.flush()
+    return True
+
+
+def _show(outcome: Outcome) -> int:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    if outcome.kind is Kind.succeeded and outcome.path is not None:
+        with outcome.path.open("rb") as result:
+            shutil.copyfileobj(result, sys.stdout.buffer)
+        return 0
+    sys.stderr.write(outcome.traceback or f"etagere: {outcome.kind}: {outcome.detail}\n")
+    return 1
+
+
+def _log_to_stderr() -> None:
+    """People read this: one line an event, colours only on a terminal."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

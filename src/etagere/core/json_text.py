@@ -1,0 +1,85 @@
+"""JSON as strict text: reading keeps what Python's own objects lose, writing follows RFC 8785.
+
+Numbers keep their spelling, so that they go through the same grammar as a query string's;
+members keep their repetitions, so that whoever knows the place can report them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+MAX_DEPTH = 32
+"""How deep arrays and objects may nest."""
+
+# An unterminated string swallows the rest, which keeps the scan linear.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+class Number(str):
+    """A JSON number as it was spelt."""
+
+    __slots__ = ()
+
+
+class Members(tuple[tuple[str, "Json"], ...]):
+    """The members of a JSON object in order, repetitions included."""
+
+    __slots__ = ()
+
+
+Json: TypeAlias = "bool | str | Number | list[Json] | Members | None"
+
+
+def load(text: str) -> Json:
+    """Read one JSON text.
+
+    Raises:
+        ValueError: it is not JSON (RFC 8259), has NaN or Infinity, or nests deeper than `MAX_DEPTH`.
+    """
+    if depth(text) > MAX_DEPTH:
+        raise ValueError(f"nests deeper than {MAX_DEPTH} levels")
+    try:
+        node: Json = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+    return node
+
+
+def depth(text: str) -> int:
+    """How deep the brackets of a JSON text nest, those inside strings not counted."""
+    level = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif match[0] in "]}":
+            level -= 1
+    return deepest
+
+
+def quote(text: str) -> str:
+    """A JSON string in the spelling of RFC 8785 §3.2.2.2."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def write_object(members: Mapping[str, str]) -> str:
+    """A JSON object of members that are JSON already, ordered by UTF-16 code units (RFC 8785 §3.2.3)."""
+    names = sorted(members, key=lambda name: name.encode("utf-16-be"))
+    return "{" + ",".join(f"{quote(name)}:{members[name]}" for name in names) + "}"
+
+
+def write_array(items: Iterable[str]) -> str:
+    """A JSON array of items that are JSON already."""
+    return "[" + ",".join(items) + "]"
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"not JSON: {name} is no number")
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=Members
+)

@@ -1,0 +1,55 @@
+"""Media types and the names of formats, which are what stands behind the dot in a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        JSON: "json",
+        BINARY: "bin",
+        "application/geo+json": "geojson",
+        "application/gzip": "gz",
+        "application/pdf": "pdf",
+        "application/vnd.apache.arrow.stream": "arrow",
+        "application/vnd.apache.parquet": "parquet",
+        "application/x-hdf5": "h5",
+        "application/x-ndjson": "ndjson",
+        "application/x-netcdf": "nc",
+        "application/xml": "xml",
+        "application/zip": "zip",
+        "image/gif": "gif",
+        "image/jpeg": "jpg",
+        "image/png": "png",
+        "image/svg+xml": "svg",
+        "image/tiff": "tiff",
+        "image/webp": "webp",
+        "text/csv": "csv",
+        "text/html": "html",
+        "text/markdown": "md",
+        "text/plain": "txt",
+        "video/mp4": "mp4",
+        "video/webm": "webm",
+    }
+)
+"""Media type → name, for the types that have a customary one."""
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?: *; *{_TOKEN}=(?:{_TOKEN}|"[ !#-\[\]-~]*"))*')
+
+
+def is_media_type(text: str) -> bool:
+    """Whether the text is a media type, parameters included (RFC 9110 §8.3.1)."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def format_name(media_type: str) -> str:
+    """The name of a media type's format: the customary one, else made of the letters and digits of its subtype."""
+    essence = media_type.partition(";")[0].strip().lower()
+    derived = re.sub(r"[^a-z0-9]", "", essence.partition("/")[2].removeprefix("x-"))
+    return FORMATS.get(essence) or derived or FORMATS[BINARY]

@@ -1,0 +1,93 @@
+"""The frozen values that travel between the parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    """How a run ended. `crashed` and `lost` are not kinds: those are tried again."""
+
+    succeeded = "succeeded"
+    refused = "refused"
+    failed = "failed"
+    timeout = "timeout"
+    memory = "memory"
+    poison = "poison"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a canonical URI stands for. `uri` is the canonical URI, `id` its hash, `model` is `name@version`."""
+
+    id: str
+    uri: str
+    model: str
+    queue: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a run, on its way to the collector.
+
+    `path` is the file that holds a succeeded run's bytes; it is the collector's to move or remove,
+    with the directory around it. `detail` is for clients, `traceback` and `output` (the last
+    64 KiB printed) for operators. Times are seconds since the epoch.
+    """
+
+    resource: Resource
+    attempt: int
+    kind: Kind
+    started: float
+    finished: float
+    path: Path | None = None
+    media_type: str | None = None
+    detail: str = ""
+    traceback: str = ""
+    output: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt ran."""
+        return max(0.0, self.finished - self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A finished result. `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`."""
+
+    id: str
+    format: str
+    media_type: str
+    digest: bytes
+    size: int
+    created: float
+    seconds: float
+    body: bytes | None = None
+    path: Path | None = None
+    mtime_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A remembered failure, refusals included; forgotten at `expires` (seconds since the epoch)."""
+
+    id: str
+    kind: Kind
+    detail: str
+    created: float
+    seconds: float
+    expires: float
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """What outlives the bytes of a resource: its canonical URI, the digest once known, the last run's time."""
+
+    id: str
+    uri: str
+    digest: bytes | None
+    seconds: float | None

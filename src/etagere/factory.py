@@ -1,0 +1,148 @@
+"""From settings to a running service: the one place that knows the adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from etagere.config import Settings
+from etagere.model import Registry
+
+if TYPE_CHECKING:
+    from etagere.asgi.app import Application
+    from etagere.caches.sqlite import SqliteCache
+    from etagere.database import Database
+    from etagere.engines.local import LocalEngine
+    from etagere.service import Service
+    from etagere.supervisor.supervisor import Supervisor
+
+log = structlog.get_logger("etagere")
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+
+@dataclass(slots=True)
+class Running:
+    """A service at work, and what it takes to stop it."""
+
+    application: Application
+    service: Service
+    _engine: LocalEngine
+    _collecting: asyncio.Task[None]
+    _supervisor: Supervisor
+    _cache: SqliteCache
+    _database: Database
+
+    async def stop(self) -> None:
+        """Runs under way are killed and queued again; what is recorded stays for the next start."""
+        self.service.stopping = True
+        await self._engine.stop()
+        self._collecting.cancel()
+        await asyncio.gather(self._collecting, return_exceptions=True)
+        await self._supervisor.close()
+        await self._cache.close()
+        await self._database.close()
+
+
+async def start(registry: Registry, settings: Settings) -> Running:
+    """Open the data directory, start the warm process, the collector and the workers.
+
+    Raises:
+        StartError: the data directory is locked or broken, or the models do not import.
+    """
+    from etagere.caches.sqlite import SqliteCache
+    from etagere.collector import Collector
+    from etagere.database import Database
+    from etagere.engines.local import LocalEngine
+    from etagere.runs.memory import MemoryRunTable
+    from etagere.runs.outbox import Outbox
+    from etagere.service import Service
+    from etagere.supervisor import program
+    from etagere.supervisor.supervisor import Supervisor
+    from etagere.worker import Worker, poisoned
+
+    clock = SystemClock()
+    database = await Database.open(settings.data)
+    try:
+        registry, retired = await _versions(registry, database, dev=settings.dev)
+        outbox = Outbox(database)
+        runs = MemoryRunTable(database, clock, settings.max_pending, partial(_concurrency, registry))
+        for run, resource in await runs.load():
+            await outbox.put(poisoned(run, resource, clock.now()))
+        cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+        if not database.clean:
+            await cache.sweep()
+        supervisor = Supervisor(
+            program.describe(registry), settings.data / "runs", max_result=settings.max_result, clock=clock
+        )
+        await supervisor.start()
+    except BaseException:
+        await database.close()
+        raise
+    worker = Worker(registry, runs, outbox, supervisor, clock)
+    queues = {model.options.queue for model in registry.models.values()}
+    engine = LocalEngine(worker, queues, settings.runs)
+    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=engine.wake)
+    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
+    memo_size = max(10_000, 2 * settings.max_pending)
+    service = Service(registry, runs, cache, engine, clock, memo_size=memo_size, retired=retired)
+    collecting = asyncio.create_task(collector.collect(), name="collector")
+    await engine.start()
+    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, database)
+
+
+def _application(service: Service, settings: Settings) -> Application:
+    from importlib.metadata import version
+
+    from etagere.asgi.app import Application
+    from etagere.asgi.hosts import HostCheck
+    from etagere.web.pages import Templates
+    from etagere.web.routes import Routes
+
+    templates = Templates()
+    return Application(
+        service,
+        Routes(service, templates, version("etagere")),
+        templates.waiting,
+        HostCheck(settings.allowed_hosts),
+        max_target=settings.max_target,
+        dev=settings.dev,
+        access_log=settings.access_log,
+    )
+
+
+def _concurrency(registry: Registry, key: str) -> int | None:
+    model = registry.models.get(key)
+    return model.options.concurrency if model else None
+
+
+async def _versions(registry: Registry, database: Database, *, dev: bool) -> tuple[Registry, frozenset[str]]:
+    """The registry under the versions to serve, and the keys of versions that were served once."""
+    from etagere.source import source_hash
+
+    if dev:
+        return registry.with_versions(lambda model: f"{model.version}.{source_hash(model)}"), frozenset()
+    known = dict(database.rows("SELECT model, hash FROM source"))
+    hashes = {key: source_hash(model) for key, model in registry.models.items()}
+    for key, found in hashes.items():
+        if known.get(key, found) != found:
+            log.warning("the model's source changed and its version did not: old results go on being served", model=key)
+    await database.write(
+        lambda connection: connection.executemany("INSERT OR REPLACE INTO source VALUES (?, ?)", hashes.items())
+    )
+    return registry, frozenset(known) - frozenset(hashes)

@@ -1,0 +1,124 @@
+"""What the service needs from the world, at most six methods each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Protocol
+
+from etagere.core.lifecycle import Event, Run
+from etagere.core.representation import Failure, Ghost, Outcome, Representation, Resource
+
+
+class Clock(Protocol):
+    """The time; the core never asks for it, it is told."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never jump, for delays."""
+        ...
+
+
+class RunTable(Protocol):
+    """id → run, for runs that have not ended. It is the queue, and what makes one run per resource true."""
+
+    async def submit(self, resource: Resource) -> Run:
+        """Join the resource's run or start one; returns once it is recorded durably.
+
+        Raises:
+            OverCapacity: `max_pending` runs are pending already, and this would be another.
+            StorageFull: it could not be recorded; nothing was accepted.
+        """
+        ...
+
+    def get(self, id: str) -> Run | None:
+        """The pending run of this id that is recorded durably; one look-up in memory."""
+        ...
+
+    def position(self, id: str) -> int | None:
+        """Its rank among the queued runs, from 1; None where it is not queued."""
+        ...
+
+    async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
+        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible."""
+        ...
+
+    def report(self, id: str, attempt: int, fraction: float, message: str) -> bool:
+        """Progress of an attempt, and its renewal: False if the attempt is no longer the current one."""
+        ...
+
+    async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
+        """Apply an event of the life cycle; the run after it, or None if there is no such run or attempt.
+
+        With an `attempt`, an event of another attempt changes nothing.
+        """
+        ...
+
+
+class ResultQueue(Protocol):
+    """Outcomes on their way from the engine to the collector, at least once."""
+
+    async def put(self, outcome: Outcome) -> None:
+        """Hand over an outcome; recorded durably when this returns."""
+        ...
+
+    async def take(self) -> Outcome:
+        """The next outcome; waits for one."""
+        ...
+
+    async def done(self, outcome: Outcome) -> None:
+        """It is in the cache: forget it."""
+        ...
+
+
+class Cache(Protocol):
+    """Finished representations and remembered failures, and the ghosts of those that were evicted."""
+
+    def get(self, id: str) -> Representation | Failure | None:
+        """What is ready under this id. Small bodies are checked against their digest when loaded."""
+        ...
+
+    def ghost(self, id: str) -> Ghost | None:
+        """What is known of a resource that has had an outcome, its bytes evicted or not."""
+        ...
+
+    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+        """Keep it, durably when this returns, and evict what is over the size limit.
+
+        The first representation of an id wins: what is kept is returned. A representation with a
+        `path` outside the cache is moved into it.
+
+        Raises:
+            StorageFull: there is no room now; nothing was changed.
+        """
+        ...
+
+    def stream(self, representation: Representation) -> AsyncIterator[bytes]:
+        """The bytes of a representation in chunks, for bodies that are files.
+
+        Raises:
+            FileNotFoundError: it was evicted, or its size or modification time is not what was collected.
+        """
+        ...
+
+    async def discard(self, id: str) -> None:
+        """Forget a representation or failure; its ghost stays."""
+        ...
+
+
+class Engine(Protocol):
+    """Hosts workers and wakes them."""
+
+    async def start(self) -> None:
+        """Begin to work."""
+        ...
+
+    def wake(self, queue: str) -> None:
+        """There may be work in this queue: a hint, harmless when lost, repeated or late."""
+        ...
+
+    async def stop(self) -> None:
+        """End every attempt under way; the runs go back to the queue with their attempt refunded."""
+        ...

@@ -1,0 +1,72 @@
+"""The rows of the `run` table; each function is an action of the database's writer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import apsw
+
+from etagere.core.lifecycle import Run, State
+from etagere.errors import InternalError
+
+
+def check_collision(id: str, stored: str, given: str) -> None:
+    """Two canonical URIs of one id would share a result.
+
+    Raises:
+        InternalError: they differ.
+    """
+    if stored != given:
+        raise InternalError(f"Two canonical URIs have the id {id}.")
+
+
+def insert(connection: apsw.Connection, run: Run, uri: str) -> None:
+    """Record a new run."""
+    row = connection.execute("SELECT uri FROM run WHERE id = ?", (run.id,)).fetchone()
+    if row is not None:
+        check_collision(run.id, row[0], uri)
+    # A row that is there already is of a run whose end could not be journalled.
+    connection.execute(
+        "INSERT OR REPLACE INTO run (id, model, queue, created, state, attempt, crashes, losses, delay, uri)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*_identity(run), run.state, run.attempt, run.crashes, run.losses, run.delay, uri),
+    )
+
+
+def save(connection: apsw.Connection, run: Run) -> None:
+    """Record what a run has become; one that has ended is forgotten."""
+    if run.ended:
+        connection.execute("DELETE FROM run WHERE id = ?", (run.id,))
+        return
+    connection.execute(
+        "UPDATE run SET state = ?, attempt = ?, crashes = ?, losses = ?, delay = ?, started = ? WHERE id = ?",
+        (run.state, run.attempt, run.crashes, run.losses, run.delay, run.started, run.id),
+    )
+
+
+def claim(connection: apsw.Connection, run: Run) -> str:
+    """Record a claimed run; its canonical URI."""
+    save(connection, run)
+    row = connection.execute("SELECT uri FROM run WHERE id = ?", (run.id,)).fetchone()
+    if row is None:
+        raise InternalError(f"The journal has no run {run.id}.")
+    return str(row[0])
+
+
+def select(connection: apsw.Connection) -> list[tuple[Run, bool]]:
+    """All runs in the order of their submission, and whether an outcome of each waits for the collector."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT id, model, queue, created, state, attempt, crashes, losses, delay, started,"
+        " EXISTS (SELECT 1 FROM outcome WHERE outcome.id = run.id) FROM run ORDER BY rowid"
+    ).fetchall()
+    return [(_run(*columns), bool(delivered)) for *columns, delivered in rows]
+
+
+def _identity(run: Run) -> tuple[str, str, str, float]:
+    return run.id, run.model, run.queue, run.created
+
+
+def _run(id: str, model: str, queue: str, created: float, state: str, *rest: Any) -> Run:
+    # Interned: ten thousand runs of a model share its name.
+    return Run(id, sys.intern(model), sys.intern(queue), created, State(state), *rest)

@@ -1,0 +1,264 @@
+"""The run table of one service: in memory, journalled to its database.
+
+Memory is what counts while the service lives; the journal is what a restart finds. So a run is
+accepted and an attempt is begun only once the journal has it, but a run that goes back to the
+queue or ends does so even if the journal cannot be written: a restart then takes it for lost and
+computes it once more, which harms nobody. Canonical URIs are in the journal only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import sys
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from etagere.core.lifecycle import Event, Run, State, step
+from etagere.core.representation import Resource
+from etagere.database import Database
+from etagere.errors import InternalError, OverCapacity, StorageFull
+from etagere.ports import Clock
+from etagere.runs import journal
+
+RETRY_AFTER_S = 5
+RANKS_VALID_S = 1.0
+
+log = structlog.get_logger()
+
+
+class _Entry:
+    """A pending run and its place: `order` of submission, last known `rank`, `held` by a worker or a claim."""
+
+    __slots__ = ("held", "order", "rank", "run")
+
+    def __init__(self, run: Run, order: int) -> None:
+        self.run = run
+        self.order = order
+        self.rank = 0
+        self.held = False
+
+
+class MemoryRunTable:
+    """The `RunTable` of a single service.
+
+    `concurrency` gives the limit of a model (`name@version`) or None. `load` must be awaited
+    before anything else.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, max_pending: int, concurrency: Callable[[str], int | None]
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._max_pending = max_pending
+        self._concurrency = concurrency
+        self._entries: dict[str, _Entry] = {}
+        self._arriving: dict[str, tuple[str, asyncio.Task[Run]]] = {}
+        self._ready: dict[str, dict[str, OrderedDict[str, None]]] = {}
+        self._delayed: list[tuple[float, int, _Entry]] = []
+        self._held: Counter[str] = Counter()
+        self._orders = itertools.count()
+        self._ranked_at = float("-inf")
+        self._ranked: Counter[str] = Counter()
+
+    async def load(self) -> list[tuple[Run, Resource]]:
+        """Take up the runs that the last service left behind.
+
+        What was running is lost, or released if that service was closed in order, unless its
+        outcome waits in the result queue. Returned are the runs for which that was one loss too
+        many: they stay pending until the caller hands over their outcome, `Kind.poison`.
+        """
+        # Through the writer, so that whatever was posted before is seen.
+        found = await self._database.write(journal.select)
+        for run, _ in found:
+            self._place(self._add(run), run)
+        interrupted = [run.id for run, delivered in found if run.state is State.running and not delivered]
+        event = Event.release if self._database.clean else Event.lose
+        advanced = await asyncio.gather(*(self.advance(lost, event) for lost in interrupted))
+        return [(run, self._resource(run)) for run in advanced if run is not None and run.ended]
+
+    async def submit(self, resource: Resource) -> Run:
+        """See `RunTable.submit`."""
+        entry = self._entries.get(resource.id)
+        if entry is not None:
+            row = self._database.read("SELECT uri FROM run WHERE id = ?", (resource.id,))
+            if row is not None:
+                journal.check_collision(resource.id, row[0], resource.uri)
+            return entry.run
+        uri, recording = self._arriving.get(resource.id, (resource.uri, None))
+        journal.check_collision(resource.id, uri, resource.uri)
+        if recording is None:
+            self._check_capacity()
+            recording = asyncio.ensure_future(self._record(resource))
+            self._arriving[resource.id] = resource.uri, recording
+        # The others who wait for this commit do not depend on the one who asked first.
+        return await asyncio.shield(recording)
+
+    def get(self, id: str) -> Run | None:
+        """See `RunTable.get`."""
+        entry = self._entries.get(id)
+        return None if entry is None else entry.run
+
+    def position(self, id: str) -> int | None:
+        """See `RunTable.position`: the rank in the run's own queue, at most a second old."""
+        entry = self._entries.get(id)
+        if entry is None or entry.held:
+            return None
+        if self._clock.monotonic() - self._ranked_at >= RANKS_VALID_S:
+            self._rank()
+        return entry.rank or self._ranked[entry.run.queue] + 1
+
+    async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
+        """See `RunTable.claim`: the oldest run whose model is below its limit and whose delay is over.
+
+        Raises:
+            StorageFull: the claim could not be recorded; the run is queued as before.
+        """
+        while (entry := self._next(queues)) is not None:
+            self._hold(entry)
+            claimed = step(entry.run, Event.claim, self._clock.now())
+            try:
+                uri = await self._database.write(partial(journal.claim, run=claimed))
+            except BaseException as error:
+                self._restore(entry, committed=isinstance(error, asyncio.CancelledError))
+                raise
+            if self._entries.get(claimed.id) is entry:
+                entry.run = claimed
+                return claimed, Resource(claimed.id, uri, claimed.model, claimed.queue)
+        return None
+
+    def report(self, id: str, attempt: int, fraction: float, message: str) -> bool:
+        """See `RunTable.report`; kept in memory only."""
+        entry = self._entries.get(id)
+        if entry is None or entry.run.state is not State.running or entry.run.attempt != attempt:
+            return False
+        entry.run = replace(entry.run, progress=fraction, message=message)
+        return True
+
+    async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
+        """See `RunTable.advance`.
+
+        A run whose attempts are used up is returned as `failed` but stays pending, with its counts,
+        until its outcome ends it by `Event.fail`: between the two nobody can start it anew.
+        """
+        entry = self._entries.get(id)
+        if entry is None or attempt not in (None, entry.run.attempt):
+            return None
+        before, after = entry.run, step(entry.run, event, self._clock.now())
+        kept = after
+        if after.ended and event in (Event.crash, Event.lose):
+            kept = replace(before, crashes=after.crashes, losses=after.losses)
+        self._place(entry, kept)
+        try:
+            await self._database.write(partial(journal.save, run=kept))
+        except StorageFull as error:
+            log.warning("a run was not journalled", id=id, run_event=event.value, cause=repr(error.__cause__))
+        return after
+
+    def counts(self) -> dict[State, int]:
+        """How many runs are queued and running."""
+        held = self._held.total()
+        return {State.queued: len(self._entries) - held, State.running: held}
+
+    def _check_capacity(self) -> None:
+        if len(self._entries) + len(self._arriving) >= self._max_pending:
+            raise OverCapacity(f"{self._max_pending} runs are pending.", retry_after=RETRY_AFTER_S)
+
+    async def _record(self, resource: Resource) -> Run:
+        run = Run(resource.id, sys.intern(resource.model), sys.intern(resource.queue), self._clock.now())
+        try:
+            await self._database.write(partial(journal.insert, run=run, uri=resource.uri))
+            self._place(self._add(run), run)
+        finally:
+            del self._arriving[resource.id]
+        return run
+
+    def _resource(self, run: Run) -> Resource:
+        row = self._database.read("SELECT uri FROM run WHERE id = ?", (run.id,))
+        if row is None:
+            raise InternalError(f"The journal has no run {run.id}.")
+        return Resource(run.id, row[0], run.model, run.queue)
+
+    def _add(self, run: Run) -> _Entry:
+        entry = self._entries[run.id] = _Entry(run, next(self._orders))
+        return entry
+
+    def _place(self, entry: _Entry, run: Run) -> None:
+        """Make `run` the entry's, and put the entry where that belongs."""
+        again = entry.held
+        self._withdraw(entry)
+        entry.run = run
+        if run.ended:
+            del self._entries[run.id]
+        elif run.state is State.running:
+            entry.held = True
+            self._held[run.model] += 1
+        elif run.delay:
+            heapq.heappush(self._delayed, (self._clock.monotonic() + run.delay, entry.order, entry))
+        else:
+            self._enqueue(entry, first=again)
+
+    def _withdraw(self, entry: _Entry) -> None:
+        run = entry.run
+        if entry.held:
+            entry.held = False
+            self._held[run.model] -= 1
+            if not self._held[run.model]:
+                del self._held[run.model]
+            return
+        models = self._ready.get(run.queue, {})
+        waiting = models.get(run.model, OrderedDict())
+        waiting.pop(run.id, None)
+        if not waiting:
+            models.pop(run.model, None)
+
+    def _enqueue(self, entry: _Entry, first: bool) -> None:
+        waiting = self._ready.setdefault(entry.run.queue, {}).setdefault(entry.run.model, OrderedDict())
+        waiting[entry.run.id] = None
+        if first:
+            waiting.move_to_end(entry.run.id, last=False)
+            entry.rank = 1
+
+    def _hold(self, entry: _Entry) -> None:
+        self._withdraw(entry)
+        entry.held = True
+        self._held[entry.run.model] += 1
+
+    def _restore(self, entry: _Entry, committed: bool) -> None:
+        """Undo a claim, of which the journal may or may not hear."""
+        if self._entries.get(entry.run.id) is not entry:
+            return
+        run = entry.run
+        self._place(entry, run)
+        if committed:
+            self._database.post(partial(journal.save, run=run))
+
+    def _next(self, queues: Collection[str]) -> _Entry | None:
+        now = self._clock.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            entry = heapq.heappop(self._delayed)[2]
+            if self._entries.get(entry.run.id) is entry and not entry.held:
+                self._enqueue(entry, first=True)
+        heads = (entry for queue in queues for entry in self._heads(queue))
+        return min(heads, key=lambda entry: entry.order, default=None)
+
+    def _heads(self, queue: str) -> Iterator[_Entry]:
+        for model, waiting in self._ready.get(queue, {}).items():
+            limit = self._concurrency(model)
+            if limit is None or self._held[model] < limit:
+                yield self._entries[next(iter(waiting))]
+
+    def _rank(self) -> None:
+        # Entries stand in the order of their submission.
+        self._ranked = Counter()
+        for entry in self._entries.values():
+            if not entry.held:
+                self._ranked[entry.run.queue] += 1
+                entry.rank = self._ranked[entry.run.queue]
+        self._ranked_at = self._clock.monotonic()

@@ -1,0 +1,93 @@
+"""The result queue of one service: in process, journalled to its database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apsw
+import structlog
+
+from etagere.core.representation import Kind, Outcome, Resource
+from etagere.database import Database
+from etagere.errors import StorageFull
+
+log = structlog.get_logger()
+
+
+class Outbox:
+    """The `ResultQueue` of a single service; what the last one left over is taken first.
+
+    The bytes of a result stay in the file that the outcome names.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        for row in database.rows("SELECT id, attempt, content FROM outcome ORDER BY rowid"):
+            self._take_up(*row)
+
+    async def put(self, outcome: Outcome) -> None:
+        """See `ResultQueue.put`.
+
+        Where it cannot be recorded it is handed over all the same: then a crash before it is
+        collected costs another computation.
+        """
+        # Recorded but not handed over, it would be out of reach until the next start.
+        await asyncio.shield(self._hand_over(outcome))
+
+    async def take(self) -> Outcome:
+        """See `ResultQueue.take`."""
+        return await self._outcomes.get()
+
+    async def done(self, outcome: Outcome) -> None:
+        """See `ResultQueue.done`; one that a crash brings back is collected again, which changes nothing."""
+        self._database.post(partial(_delete, id=outcome.resource.id, attempt=outcome.attempt))
+
+    async def _hand_over(self, outcome: Outcome) -> None:
+        try:
+            await self._database.write(partial(_insert, outcome=outcome))
+        except StorageFull as error:
+            log.warning("an outcome was not journalled", id=outcome.resource.id, cause=repr(error.__cause__))
+        self._outcomes.put_nowait(outcome)
+
+    def _take_up(self, id: str, attempt: int, content: str) -> None:
+        try:
+            self._outcomes.put_nowait(_decode(content))
+        except (ValueError, TypeError, KeyError) as error:
+            # Without its outcome the run counts as lost, and is computed again.
+            log.error("an outcome cannot be read", id=id, attempt=attempt, error=repr(error))
+            self._database.post(partial(_delete, id=id, attempt=attempt))
+
+
+def _insert(connection: apsw.Connection, outcome: Outcome) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO outcome (id, attempt, content) VALUES (?, ?, ?)",
+        (outcome.resource.id, outcome.attempt, _encode(outcome)),
+    )
+
+
+def _delete(connection: apsw.Connection, id: str, attempt: int) -> None:
+    connection.execute("DELETE FROM outcome WHERE id = ? AND attempt = ?", (id, attempt))
+
+
+def _encode(outcome: Outcome) -> str:
+    fields = asdict(outcome)
+    fields["path"] = None if outcome.path is None else str(outcome.path)
+    # ASCII, because output and file names may hold surrogates, which UTF-8 cannot.
+    return json.dumps(fields, ensure_ascii=True)
+
+
+def _decode(content: str) -> Outcome:
+    fields: dict[str, Any] = json.loads(content)
+    path = fields.pop("path")
+    return Outcome(
+        resource=Resource(**fields.pop("resource")),
+        kind=Kind(fields.pop("kind")),
+        path=None if path is None else Path(path),
+        **fields,
+    )

@@ -1,0 +1,97 @@
+-- Version 1. Long columns come last, so that the others are read without touching overflow pages.
+
+-- Runs that have not ended, in the order of their submission.
+CREATE TABLE run (
+    id TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    created REAL NOT NULL,
+    state TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
+    losses INTEGER NOT NULL,
+    delay REAL NOT NULL,
+    started REAL,
+    uri TEXT NOT NULL
+);
+
+-- Outcomes on their way to the collector, as JSON, in the order of their arrival.
+CREATE TABLE outcome (
+    id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    UNIQUE (id, attempt)
+);
+
+-- What is known of every resource that has had an outcome.
+CREATE TABLE ghost (
+    id TEXT NOT NULL UNIQUE,
+    digest BLOB,
+    seconds REAL,
+    model TEXT NOT NULL,
+    asked REAL NOT NULL,
+    uri TEXT NOT NULL
+);
+CREATE INDEX ghost_by_asked ON ghost (asked);
+
+-- `file` is the name below the blob directory of a body that is not in `body`.
+CREATE TABLE representation (
+    id TEXT PRIMARY KEY,
+    format TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    created REAL NOT NULL,
+    seconds REAL NOT NULL,
+    used REAL NOT NULL,
+    kept_until REAL NOT NULL,
+    file TEXT,
+    mtime_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX representation_by_used ON representation (used);
+CREATE INDEX representation_by_file ON representation (file) WHERE file IS NOT NULL;
+
+-- Apart from its representation, so that noting the use of one does not copy the other.
+CREATE TABLE body (
+    id TEXT NOT NULL UNIQUE,
+    content BLOB NOT NULL
+);
+
+CREATE TABLE failure (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    created REAL NOT NULL,
+    seconds REAL NOT NULL,
+    expires REAL NOT NULL,
+    attempt INTEGER NOT NULL,
+    detail TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX failure_by_expires ON failure (expires);
+
+-- The hash of each model's source when its version was first served.
+CREATE TABLE source (
+    model TEXT PRIMARY KEY,
+    hash TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Running totals, kept by triggers so that a rollback takes them along.
+CREATE TABLE total (
+    bytes INTEGER NOT NULL,
+    ghosts INTEGER NOT NULL
+);
+INSERT INTO total VALUES (0, 0);
+
+CREATE TRIGGER representation_kept AFTER INSERT ON representation
+BEGIN UPDATE total SET bytes = bytes + new.size; END;
+
+CREATE TRIGGER representation_dropped AFTER DELETE ON representation
+BEGIN
+    UPDATE total SET bytes = bytes - old.size;
+    DELETE FROM body WHERE id = old.id;
+END;
+
+CREATE TRIGGER ghost_kept AFTER INSERT ON ghost
+BEGIN UPDATE total SET ghosts = ghosts + 1; END;
+
+CREATE TRIGGER ghost_dropped AFTER DELETE ON ghost
+BEGIN UPDATE total SET ghosts = ghosts - 1; END;

@@ -1,0 +1,1 @@
+"""One attempt, one process: started from a warm process, limited, watched and killed."""

@@ -1,0 +1,91 @@
+"""The directory of one attempt.
+
+`spec.json` are the parameters, `work/` is the run's own, `events` and `output` are FIFOs, and
+`result` is where the result will be found.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+
+class UnusableResult(Exception):
+    """There is a result, but it cannot be taken; the message says why."""
+
+
+class RunDirectory:
+    """Makes, inspects and removes it. What lies in it is the run's doing and not trusted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.result = path / "result"
+        self._part = path / "result.part"
+        self._work = path / "work"
+
+    def create(self, parameters: bytes) -> None:
+        """Make it, in the place of what an attempt of that number may have left."""
+        try:
+            self.path.mkdir(0o700)
+        except FileExistsError:
+            self.remove()
+            self.path.mkdir(0o700)
+        self._work.mkdir(0o700)
+        (self.path / "spec.json").write_bytes(parameters)
+
+    def remove(self) -> None:
+        """Remove it with everything in it; blocks."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if not self.path.exists():
+            return
+        # A model may have taken its own rights away.
+        for folder, _, _ in os.walk(self.path):
+            for entry in (folder, *(e.path for e in os.scandir(folder) if e.is_dir(follow_symlinks=False))):
+                with suppress(OSError):
+                    os.chmod(entry, 0o700)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def size(self) -> int:
+        """The bytes of the result so far."""
+        return sum(_size(path) for path in (self.result, self._part))
+
+    def take(self, declared: str | None, largest: int) -> bool:
+        """Bring the result to its place and check it; False where there is none.
+
+        `declared` is a file in `work/`, where the run has named one.
+
+        Raises:
+            UnusableResult: it is not a regular file of the run's own, or larger than `largest` bytes.
+        """
+        if declared is not None:
+            self._bring(declared)
+        try:
+            found = self.result.lstat()
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            raise UnusableResult("the result is not a regular file")
+        if found.st_size > largest:
+            raise UnusableResult(f"the result has more than {largest} bytes")
+        return True
+
+    def _bring(self, declared: str) -> None:
+        try:
+            given = self._work / declared
+            real = Path(os.path.realpath(given, strict=True))
+            own = stat.S_ISREG(given.lstat().st_mode) and real.is_relative_to(os.path.realpath(self._work))
+        except (OSError, ValueError) as error:
+            raise UnusableResult("the result that the run named is not there") from error
+        if not own:
+            raise UnusableResult("the result that the run named is not a regular file of its own")
+        real.replace(self.result)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,25 @@
+"""The environment that the models' processes get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def threads(count: int) -> dict[str, str]:
+    """What fixes the threads of the BLAS and OpenMP libraries, if it is set before they are loaded."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(count))
+
+
+def for_models(environment: Mapping[str, str]) -> dict[str, str]:
+    """The service's environment without its own settings, with one thread and a fixed hash seed."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("ETAGERE_")}
+    return {**kept, **threads(1), "PYTHONHASHSEED": "0"}

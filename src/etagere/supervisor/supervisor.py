@@ -1,0 +1,250 @@
+"""The supervisor: executes one attempt in a process of its own, within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+from etagere.core import media
+from etagere.core.representation import Kind, Outcome, Resource
+from etagere.errors import EtagereError
+from etagere.ports import Clock
+from etagere.supervisor.directory import RunDirectory, UnusableResult
+from etagere.supervisor.fifo import Events, Fifo, Tail
+from etagere.supervisor.linux import private_memory
+from etagere.supervisor.process import Process, Warm
+from etagere.supervisor.program import Description
+
+Report = Callable[[float, str], bool]
+Echo = Callable[[bytes], object]
+
+_WATCH_SECONDS = 0.2
+
+
+class Crashed(EtagereError):
+    """The process died, or ended without a word; `output` is the last that it printed."""
+
+    def __init__(self, detail: str, output: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.output = output
+
+
+class Superseded(EtagereError):
+    """The attempt is no longer the current one; it was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One attempt to make.
+
+    `parameters` is the canonical JSON object, `time_limit` in seconds, `memory_limit` in bytes,
+    `media_type` the declared one.
+    """
+
+    resource: Resource
+    attempt: int
+    parameters: bytes
+    time_limit: float
+    memory_limit: int | None
+    media_type: str | None
+
+
+class Supervisor:
+    """Runs attempts, any number at once, in directories of their own below `directory`.
+
+    A result has at most `max_result` bytes. `echo` gets everything that models print, as it comes.
+    """
+
+    def __init__(
+        self, program: Description, directory: Path, *, max_result: int, clock: Clock, echo: Echo | None = None
+    ) -> None:
+        self._models: dict[str, dict[str, Any]] = program["models"]
+        self._directory = directory.absolute()
+        self._max_result = max_result
+        self._clock = clock
+        self._echo = echo
+        self._warm = Warm(program)
+
+    async def start(self) -> None:
+        """Make the directory and start the warm process.
+
+        Raises:
+            ImportFailed: the models do not import; carries the traceback.
+        """
+        self._directory.mkdir(0o700, parents=True, exist_ok=True)
+        await self._warm.start()
+
+    async def close(self) -> None:
+        """End the warm process and whatever still runs."""
+        await self._warm.close()
+
+    async def run(self, order: Order, report: Report) -> Outcome:
+        """Execute one attempt; cancelling this kills it.
+
+        The directory of a succeeded one is the caller's to remove; it holds the result's file.
+        `report` is told the progress, and is False when the attempt is no longer the current one.
+
+        Raises:
+            Crashed: the process died, or ended without a result.
+            Superseded: `report` said so.
+            LostProcess: the warm process died under it, or no process could be started.
+            ImportFailed: the warm process had died, and the models do not import any more.
+        """
+        directory = RunDirectory(self._directory / f"{order.resource.id}.{order.attempt}")
+        succeeded = False
+        try:
+            directory.create(order.parameters)
+            outcome = await self._attempt(order, directory, report)
+            succeeded = outcome.kind is Kind.succeeded
+            return outcome
+        finally:
+            if not succeeded:
+                await asyncio.to_thread(directory.remove)
+
+    async def _attempt(self, order: Order, directory: RunDirectory, report: Report) -> Outcome:
+        attempt = _Attempt(order, directory, self._max_result, report, Tail(self._echo))
+        started = self._clock.now()
+        with (
+            Fifo(directory.path / "events", attempt.events.feed) as events,
+            Fifo(directory.path / "output", attempt.output.feed) as output,
+        ):
+            process = await self._warm.run(order.resource.model, directory.path)
+            status = await attempt.supervise(process)
+            events.drain()
+            output.drain()
+        end = attempt.conclude(status, is_command="argv" in self._models[order.resource.model])
+        return Outcome(
+            order.resource,
+            order.attempt,
+            end.kind,
+            started,
+            self._clock.now(),
+            path=directory.result if end.kind is Kind.succeeded else None,
+            media_type=end.media_type,
+            detail=end.detail,
+            traceback=attempt.events.traceback if end.kind is Kind.failed else "",
+            output=attempt.output.text(),
+        )
+
+
+class _Stop(Enum):
+    """Why we stopped a process."""
+
+    time = auto()
+    memory = auto()
+    size = auto()
+    superseded = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    kind: Kind
+    detail: str = ""
+    media_type: str | None = None
+
+
+class _Attempt:
+    """One process: its limits while it runs, and what its end means."""
+
+    def __init__(self, order: Order, directory: RunDirectory, max_result: int, report: Report, output: Tail) -> None:
+        self._order = order
+        self._directory = directory
+        self._max_result = max_result
+        self._report = report
+        self._process: Process | None = None
+        self._stopped: _Stop | None = None
+        self.events = Events(self._progress)
+        self.output = output
+
+    async def supervise(self, process: Process) -> int:
+        """Keep the process within its limits until it ends; its wait status."""
+        self._process = process
+        limit = asyncio.get_running_loop().call_later(self._order.time_limit, self._stop, _Stop.time)
+        watch = asyncio.create_task(self._watch(process))
+        try:
+            await asyncio.wait([process.ended])
+        except asyncio.CancelledError:
+            process.stop()
+            await asyncio.wait([process.ended])
+            raise
+        finally:
+            limit.cancel()
+            watch.cancel()
+        return process.ended.result()
+
+    def conclude(self, status: int, *, is_command: bool) -> _End:
+        """What this end means.
+
+        Raises:
+            Crashed: the process did not give an account of itself.
+            Superseded: see `Supervisor.run`.
+        """
+        if self._stopped is not None:
+            return self._cut_short(self._stopped)
+        if self.events.refused is not None:
+            return _End(Kind.refused, self.events.refused)
+        if self.events.failed is not None:
+            return _End(Kind.failed, self.events.failed)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            raise self._crashed(f"its process was ended by signal {-code} ({signal.strsignal(-code)})")
+        if code > 0 and is_command:
+            return _End(Kind.failed, f"exit status {code}")
+        if code > 0:
+            raise self._crashed(f"its process ended with exit status {code} and without a result")
+        return self._result(is_command)
+
+    def _result(self, is_command: bool) -> _End:
+        declared, said = self._order.media_type, self.events.media_type if is_command else None
+        if declared and said and _essence(declared) != _essence(said):
+            return _End(Kind.failed, f"the result is declared as {declared}, and the run says {said}")
+        try:
+            found = self._directory.take(self.events.result if is_command else None, self._max_result)
+        except UnusableResult as unusable:
+            return _End(Kind.failed, str(unusable))
+        if not found:
+            raise self._crashed("its process ended without a result")
+        return _End(Kind.succeeded, media_type=declared or said or (media.BINARY if is_command else media.JSON))
+
+    def _cut_short(self, reason: _Stop) -> _End:
+        match reason:
+            case _Stop.time:
+                return _End(Kind.timeout, f"it took more than {self._order.time_limit:g} s")
+            case _Stop.memory:
+                return _End(Kind.memory, f"it used more than {self._order.memory_limit} bytes of memory")
+            case _Stop.size:
+                return _End(Kind.failed, f"the result has more than {self._max_result} bytes")
+            case _Stop.superseded:
+                raise Superseded("the attempt is no longer the current one")
+
+    def _crashed(self, detail: str) -> Crashed:
+        return Crashed(detail, self.output.text())
+
+    async def _watch(self, process: Process) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if self._directory.size() > self._max_result:
+                self._stop(_Stop.size)
+            limit, pid = self._order.memory_limit, process.pid
+            if limit is not None and pid is not None and await asyncio.to_thread(private_memory, pid) > limit:
+                self._stop(_Stop.memory)
+
+    def _progress(self, fraction: float, message: str) -> None:
+        if not self._report(fraction, message):
+            self._stop(_Stop.superseded)
+
+    def _stop(self, reason: _Stop) -> None:
+        if self._process is not None and self._stopped is None:
+            self._stopped = reason
+            self._process.stop()
+
+
+def _essence(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()

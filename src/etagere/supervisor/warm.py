@@ -1,0 +1,208 @@
+"""The warm process: imports the models once and forks a process for each run.
+
+`python -m etagere.supervisor.warm FD PARENT`, where FD is its end of a socket pair. It is one thread
+that waits for messages, for the end of its children and for the end of the service; that end, in
+whichever way it learns of it, is the end of every run.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from etagere.errors import ImportFailed
+from etagere.supervisor import child
+from etagere.supervisor.linux import adopt_orphans, children, die_with_parent, other_threads
+from etagere.supervisor.program import Description, Job, load
+from etagere.supervisor.wire import Unpacker, pack
+
+_CHUNK = 65536
+_FAREWELL_SECONDS = 0.5
+
+
+class Channel:
+    """The warm process's end of the socket pair."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._unpacker = Unpacker()
+
+    def fileno(self) -> int:
+        """For `select.poll`."""
+        return self._socket.fileno()
+
+    def send(self, **message: Any) -> None:
+        """Send one message; a service that is gone is noticed when it is read from."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(pack(message))
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Wait for bytes and return the messages that they complete; None when the service is gone."""
+        try:
+            chunk = self._socket.recv(_CHUNK)
+        except ConnectionResetError:
+            return None
+        return list(self._unpacker.feed(chunk)) if chunk else None
+
+    def close(self) -> None:
+        """Give it up, in a forked process."""
+        self._socket.close()
+
+
+class WarmProcess:
+    """The loop: start runs, report their ends."""
+
+    def __init__(self, channel: Channel, parent: int, description: Description, jobs: Mapping[str, Job]) -> None:
+        self._channel = channel
+        self._parent = parent
+        self._description = description
+        self._jobs = jobs
+        self._runs: dict[int, int] = {}
+        # What the owner's setup has started is not a run's, and stays.
+        self._spared = children()
+        self._threaded = bool(other_threads())
+        self._wakeup, self._alarm = os.pipe()
+        for end in (self._wakeup, self._alarm):
+            os.set_blocking(end, False)
+
+    def serve(self) -> None:
+        """Serve until the service is gone, then end everything."""
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        die_with_parent(signal.SIGHUP)
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        waiting.register(self._wakeup, select.POLLIN)
+        while os.getppid() == self._parent:
+            ready = {descriptor for descriptor, _ in waiting.poll()}
+            if self._wakeup in ready:
+                os.read(self._wakeup, _CHUNK)
+                self._reap()
+            if self._channel.fileno() in ready and not self._obey():
+                break
+        self._end()
+
+    def _obey(self) -> bool:
+        messages = self._channel.receive()
+        for message in messages or ():
+            self._start(message["start"], message["model"], Path(message["directory"]))
+        return messages is not None
+
+    def _start(self, token: int, key: str, directory: Path) -> None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._channel.send(lost=token, reason=f"no process could be started: {error.strerror}")
+            return
+        if pid == 0:
+            self._become_run(key, directory, parent)
+        self._runs[pid] = token
+        self._channel.send(started=token, pid=pid)
+
+    def _become_run(self, key: str, directory: Path, parent: int) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            self._channel.close()
+            os.close(self._wakeup)
+            os.close(self._alarm)
+            child.enter(directory, parent)
+            job = self._jobs[key]
+            if job.function is not None and (self._threaded or job.fresh or job.threads is not None):
+                child.renew(key, directory, self._description, job.threads or 1)
+            status = child.run(job, directory)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            child.leave(status)
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                self._bury(ended.si_pid)
+
+    def _bury(self, pid: int) -> None:
+        # Not yet waited for, the process keeps its id, so that the group is certainly its own.
+        if pid in self._runs:
+            _kill_group(pid)
+        for orphan in children() - self._spared - self._runs.keys() - {pid}:
+            _kill(orphan)
+        _, status = os.waitpid(pid, 0)
+        token = self._runs.pop(pid, None)
+        if token is not None:
+            self._channel.send(exited=token, status=status)
+
+    def _end(self) -> None:
+        """Kill every run and whatever it has left, for as long as anything shows."""
+        for pid in self._runs:
+            _kill_group(pid)
+            _kill(pid)
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while (left := children()) and time.monotonic() < deadline:
+            for pid in left:
+                _kill(pid)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            time.sleep(0.002)
+
+
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def main() -> None:
+    """Load the program that the first message holds, and serve."""
+    parent = int(sys.argv[2])
+    # A terminal's Ctrl-C, or a stop of the whole service, is for the service: it drains first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent(signal.SIGKILL)
+    channel = Channel(int(sys.argv[1]))
+    child.print_at_once()
+    description = _first(channel)
+    if description is None:
+        child.leave(0)
+    try:
+        jobs = load(description)
+    except ImportFailed as failure:
+        channel.send(import_error=str(failure), traceback=failure.traceback)
+        child.leave(1)
+    adopt_orphans()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    warm = WarmProcess(channel, parent, description, jobs)
+    channel.send(ready=True, threads=other_threads())
+    warm.serve()
+    child.leave(0)
+
+
+def _first(channel: Channel) -> Description | None:
+    while (messages := channel.receive()) is not None:
+        if messages:
+            return messages[0]
+    return None
+
+
+if __name__ == "__main__":
+    main()

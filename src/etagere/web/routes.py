@@ -1,0 +1,103 @@
+"""The service resources: what stands beside the models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.openapi import document
+from etagere.asgi.responses import NOSNIFF, Response, json_response, page_response
+from etagere.errors import NotFound, Stopping, UnknownModel
+from etagere.model import Model
+from etagere.service import Service
+from etagere.web.pages import Templates, static_files
+
+
+class Routes:
+    """Answers for `/` and for everything under `/-/`."""
+
+    def __init__(self, service: Service, templates: Templates, version: str) -> None:
+        self._service = service
+        self._templates = templates
+        self._version = version
+        self._static = static_files()
+        self._fixed = {
+            "/-/openapi.json": self._openapi,
+            "/-/health/live": self._live,
+            "/-/health/ready": self._ready,
+        }
+
+    def __call__(self, path: str, accept: bytes | None, root: str) -> Response:
+        """The answer for a path.
+
+        Raises:
+            NotFound: there is nothing at this path.
+        """
+        if path == "/":
+            return self._catalogue(accept)
+        if found := self._fixed.get(path):
+            return found()
+        folder, _, name = path.removeprefix("/-/").partition("/")
+        if folder == "models" and name:
+            return self._model(name)
+        if folder == "static" and name in self._static:
+            return self._file(name)
+        raise NotFound("The models are listed at the root.")
+
+    def _catalogue(self, accept: bytes | None) -> Response:
+        models = [self._summary(model) for model in self._newest()]
+        if negotiate(accept, "application/json") is Wanted.page:
+            return page_response(self._templates.catalogue(models, ""))
+        response = json_response({"models": models})
+        response.headers.append((b"vary", b"Accept"))
+        return response
+
+    def _newest(self) -> list[Model]:
+        names = dict.fromkeys(model.name for model in self._service.registry.models.values())
+        return [self._service.registry.find(name)[0] for name in names]
+
+    def _summary(self, model: Model) -> dict[str, Any]:
+        summary = model.doc.partition("\n")[0]
+        links = {"self": model.name, "description": f"-/models/{model.name}"}
+        return {"name": model.name, "version": model.version, "summary": summary, "links": links}
+
+    def _model(self, name: str) -> Response:
+        versions = [model.version for model in self._service.registry.models.values() if model.name == name]
+        if not versions:
+            raise UnknownModel("The models are listed at the root.")
+        model = self._service.registry.find(name)[0]
+        return json_response(
+            {
+                "name": model.name,
+                "version": model.version,
+                "versions": versions,
+                "description": model.doc,
+                "media_type": model.media_type,
+                "format": model.format,
+                "time_limit": model.options.time_limit,
+                "parameters": model.parameters.json_schema(),
+                "examples": [dict(example) for example in model.options.examples],
+                "links": {"self": f"../../{model.name}", "pinned": f"../../{model.key}"},
+            }
+        )
+
+    def _openapi(self) -> Response:
+        return json_response(document(self._service.registry, "Etagere", self._version))
+
+    def _live(self) -> Response:
+        return json_response({"status": "live"}, control=b"no-store")
+
+    def _ready(self) -> Response:
+        if self._service.stopping:
+            raise Stopping("The service is stopping.", retry_after=5)
+        return json_response({"status": "ready"}, control=b"no-store")
+
+    def _file(self, name: str) -> Response:
+        media_type, body = self._static[name]
+        headers = [
+            (b"cache-control", b"no-cache"),
+            (b"content-type", media_type),
+            (b"content-length", b"%d" % len(body)),
+            NOSNIFF,
+        ]
+        return Response(200, headers, body)

@@ -1,0 +1,42 @@
+"use strict";
+// The conversation of docs/conversation.md, as any client holds it: ask, keep the tag, ask again with it.
+const result = new URL(document.body.dataset.result, location.href);
+const state = document.getElementById("state");
+const progress = document.getElementById("progress");
+const detail = document.getElementById("detail");
+let tag = null;
+
+function show(status) {
+  const fields = Object.fromEntries(status.split(", ").map((field) => field.split("=")));
+  let text = fields.state;
+  if (fields.position) text += `, number ${fields.position} in the queue`;
+  if (fields.eta) text += `, about ${fields.eta} s left`;
+  state.textContent = text;
+  if (fields.progress) {
+    progress.value = Number(fields.progress);
+    document.title = document.title.replace(/^(\d+ % )?/, `${Math.round(progress.value * 100)} % `);
+  }
+}
+
+async function ask() {
+  const headers = { Accept: "*/*" };
+  if (tag) headers["If-None-Match"] = tag;
+  const answer = await fetch(result, { headers, cache: "no-store" });
+  if (answer.status !== 202 && answer.status !== 304 && answer.status !== 503) {
+    location.replace(result);
+    return;
+  }
+  tag = answer.headers.get("ETag") ?? tag;
+  const status = answer.headers.get("Run-Status");
+  if (status) show(status);
+  setTimeout(poll, 1000 * Math.min(5, Number(answer.headers.get("Retry-After")) || 1));
+}
+
+function poll() {
+  ask().catch(() => {
+    detail.textContent = "The server does not answer; trying again.";
+    setTimeout(poll, 5000);
+  });
+}
+
+poll();

@@ -1,0 +1,205 @@
+"""Every state × request cell of docs/conversation.md, over a real server."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.harness import Answer, Server
+
+from etagere.core.canonical import resource_id
+from etagere.core.etag import ready_tag
+
+MODELS = Path(__file__).parents[1] / "models" / "conversation.py"
+numbers = itertools.count(os.getpid() * 1000)
+
+
+@dataclass
+class Case:
+    """A resource in some state: its target, its tags, and what its state needs to be left behind."""
+
+    target: str
+    pending: str
+    ready: str
+    server: Server
+
+
+class Place:
+    """A server and gates for its models."""
+
+    def __init__(self, server: Server, gates: Path) -> None:
+        self.server, self.gates = server, gates
+
+    def case(self, model: str, query: str, body: object) -> Case:
+        id = resource_id(f"/{model}@1?{query}")
+        digest = hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).digest()
+        return Case(f"/{model}?{query}", f'W/"{id}"', str(ready_tag(id, digest, "json")), self.server)
+
+    def gate(self) -> str:
+        name = f"g{next(numbers)}"
+        os.mkfifo(self.gates / name)
+        return name
+
+    def open(self, name: str) -> None:
+        with open(self.gates / name, "w"):
+            pass
+
+    def quick(self) -> Case:
+        x = next(numbers)
+        return self.case("quick", f"label=a&x={x}", {"x": float(x), "label": "a"})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    gates = tmp_path_factory.mktemp("gates")
+    data = tmp_path_factory.mktemp("data")
+    with Server.serve(MODELS, data, "--runs", "4", env={"GATES": str(gates)}) as server:
+        yield Place(server, gates)
+
+
+State = Callable[[Place], Iterator[Case]]
+
+
+def absent(place: Place) -> Iterator[Case]:
+    yield place.quick()
+
+
+def pending(place: Place) -> Iterator[Case]:
+    gate = place.gate()
+    case = place.case("gated", f"gate={gate}&steps=4", {"gate": gate, "steps": 4})
+    assert place.server.get(case.target).status == 202
+    yield case
+    place.open(gate)
+    assert place.server.result(case.target).etag == case.ready
+
+
+def ready(place: Place) -> Iterator[Case]:
+    case = place.quick()
+    assert place.server.result(case.target).status == 200
+    yield case
+
+
+def ended(model: str) -> State:
+    def state(place: Place) -> Iterator[Case]:
+        case = place.case(model, f"x={next(numbers)}", 0)
+        assert place.server.result(case.target).status in (422, 500)
+        yield case
+
+    return state
+
+
+refused, failed, timeout, poison = map(ended, ["refusing", "failing", "hanging", "crashing"])
+
+
+def r202(answer: Answer, case: Case) -> None:
+    assert answer.status == 202
+    assert answer.etag == case.pending
+    assert answer["Cache-Control"] == "no-store"
+    assert int(answer["Retry-After"]) >= 1
+    assert answer["Vary"] == "Accept, Prefer"
+    assert answer["Content-Type"] == "application/vnd.etagere.status+json"
+    id = case.pending[3:-1]
+    assert answer["Link"] == f'<r/{id}>; rel="alternate", <r/{id}/status>; rel="monitor"'
+    assert answer["Run-Status"].startswith(("state=queued", "state=running"))
+    if not answer.body:
+        return
+    document = answer.json()
+    assert document["id"] == id
+    assert document["state"] in ("queued", "running")
+    assert document["links"]["result"] == f"r/{id}"
+
+
+def r304p(answer: Answer, case: Case) -> None:
+    assert answer.status == 304
+    assert answer.body == b""
+    assert answer.etag == case.pending
+    assert answer["Cache-Control"] == "no-store"
+    assert int(answer["Retry-After"]) >= 1
+    assert "Prefer" in answer["Vary"]
+    assert answer["Run-Status"].startswith("state=")
+
+
+def r304r(answer: Answer, case: Case) -> None:
+    assert answer.status == 304
+    assert answer.body == b""
+    assert answer.etag == case.ready
+    assert answer["Cache-Control"].startswith("max-age=")
+    assert answer["Vary"] == "Accept"
+    ours = {"etag", "cache-control", "vary"}
+    assert {name.lower() for name in answer.headers} - {"date", "server", "content-length"} == ours
+
+
+def r200(answer: Answer, case: Case) -> None:
+    assert answer.status == 200
+    assert answer.etag == case.ready
+    assert int(answer["Content-Length"]) > 0
+    assert answer["Content-Type"] == "application/json"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Content-Security-Policy"] == "sandbox"
+    assert answer["Repr-Digest"].startswith("sha-256=:")
+    assert answer["Cache-Status"] == "etagere; hit"
+    assert answer["Server-Timing"].startswith("run;dur=")
+    assert answer["Vary"] == "Accept"
+    assert 'rel="service-desc"' in answer["Link"]
+    assert answer.headers["Last-Modified"] is None
+    assert answer.headers["Accept-Ranges"] is None
+
+
+def problem(status: int, name: str, control: str = "no-store") -> Callable[[Answer, Case], None]:
+    def check(answer: Answer, case: Case) -> None:
+        assert answer.status == status
+        assert answer["Content-Type"] == "application/problem+json"
+        assert answer["Cache-Control"] == control
+        assert answer.headers["Retry-After"] is None
+        if not answer.body:
+            return
+        document = answer.json()
+        assert document["type"] == f"/-/problems/{name}"
+        assert document["status"] == status
+        assert b"secret" not in answer.body
+        assert b".py" not in answer.body
+
+    return check
+
+
+e422 = problem(422, "refused", "max-age=300")
+NONE, OTHER, PT, RT, ANY = "no tag", "another tag", "pending tag", "ready tag", "*"
+ROWS: dict[State, dict[str, Callable[[Answer, Case], None]]] = {
+    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202},
+    pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p},
+    ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r},
+    refused: dict.fromkeys([NONE, OTHER, PT, RT, ANY], e422),
+}
+for state, name in ((failed, "run-failed"), (timeout, "run-timeout"), (poison, "run-poison")):
+    ROWS[state] = {**dict.fromkeys([NONE, OTHER, PT, ANY], problem(500, name)), RT: r304r}
+
+STATE_NAMES = dict(zip(ROWS, ["absent", "pending", "ready", "refused", "failed", "timeout", "poison"], strict=True))
+CELLS = [
+    pytest.param(state, shown, check, id=f"{STATE_NAMES[state]}-{shown}".replace(" ", "-"))
+    for state, row in ROWS.items()
+    for shown, check in row.items()
+]
+
+
+def sent(case: Case, shown: str) -> str | None:
+    return {NONE: None, OTHER: '"something else"', PT: case.pending, RT: case.ready, ANY: "*"}[shown]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("state", "shown", "check"), CELLS)
+def test_every_cell(place: Place, method: str, state: State, shown: str, check: Callable[..., None]) -> None:
+    for case in state(place):
+        tag = sent(case, shown)
+        answer = place.server.request(method, case.target, {"If-None-Match": tag} if tag else None)
+        if method == "HEAD":
+            assert answer.body == b""
+        check(answer, case)
+        if check is r304r and state is absent:
+            status = place.server.get(f"/r/{case.pending[3:-1]}/status")
+            assert status.status == 404, "a ready tag must not start a run"

@@ -1,0 +1,132 @@
+"""The documents are run as they stand.
+
+* A Python block whose first line is `# name.py` becomes that file; any other is executed.
+* The commands of a console block (`$ …`) are run, and each line shown below one must stand in its answer.
+  `...` stands for anything, and the numbers in fields that tell the time for any number.
+* `serve` and `uvicorn` go on in the background, on a free port in the place of 8000.
+* While the run is pending, a command with another answer than the one shown is repeated, as a client would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser
+from tests.harness import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TIMED = ("run-status:", "retry-after:", "server-timing:", "date:")
+BIN = Path(sys.executable).parent
+PATIENCE_S = 60.0
+
+
+class Reader:
+    """Somebody who tries what a document says, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.services: list[Server] = []
+
+    def python(self, example: Example) -> None:
+        source = str(example.parsed)
+        if file := re.match(r"# (\w+\.py)\n", source):
+            (self.folder / file[1]).write_text(source)
+            return
+        place = f"{Path(example.path).name}, block of line {example.line}"
+        exec(compile(self._ours(source), place, "exec", dont_inherit=True), example.namespace)
+
+    def console(self, example: Example) -> str | None:
+        for written, lines in exchanges(str(example.parsed)):
+            background = re.match(r"etagere serve|uvicorn", written)
+            answer = self._serve(written) if background else ""
+            command, shown = self._ours(written), [self._ours(line) for line in lines]
+            answer = answer or self._ask(command, shown)
+            if lacking := missing(shown, answer):
+                return f"$ {command}\n\nshown, and not in the answer:\n{lacking}\n\nthe answer:\n{answer}"
+        return None
+
+    def leave(self) -> None:
+        for service in self.services:
+            service.stop()
+
+    def _ours(self, text: str) -> str:
+        """The text with the address of the last service in the place of the one that documents name."""
+        return text.replace("127.0.0.1:8000", self.services[-1].netloc) if self.services else text
+
+    def _serve(self, command: str) -> str:
+        module = [sys.executable, "-m", *shlex.split(command), "--port", "0"]
+        service = Server(module, {"PYTHONUNBUFFERED": "1"}, self.folder)
+        self.services.append(service.start())
+        return service.printed.decode()
+
+    def _ask(self, command: str, shown: list[str]) -> str:
+        deadline = time.monotonic() + PATIENCE_S
+        answer = self._run(command)
+        while "run-status:" in answer and missing(shown, answer) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            answer = self._run(command)
+        return answer
+
+    def _run(self, command: str) -> str:
+        environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60
+        )
+        return f"{done.stdout}\n{done.stderr}"
+
+
+def exchanges(block: str) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines shown below it."""
+    for exchange in re.split(r"^\$ ", re.sub(r"\\\n *", "", block), flags=re.MULTILINE)[1:]:
+        command, *shown = exchange.strip().splitlines()
+        yield command, [line for line in shown if line]
+
+
+def missing(shown: list[str], answer: str) -> str:
+    """The lines that are shown and do not stand in the answer."""
+    given = answer.splitlines()
+    return "\n".join(line for line in shown if not any(pattern(line).fullmatch(other) for other in given))
+
+
+def pattern(line: str) -> re.Pattern[str]:
+    """What a line that is shown stands for."""
+    text = re.escape(line).replace(re.escape("..."), ".*")
+    return re.compile(re.sub(r"\d+(\\\.\d+)?", r"[0-9.]+", text) if line.startswith(TIMED) else text)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path)
+    yield reader
+    reader.leave()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_shows_is_what_happens(path: Path, reader: Reader) -> None:
+    parsers = [CodeBlockParser("python", reader.python), CodeBlockParser("console", reader.console)]
+    document = Sybil(parsers, path=str(ROOT), filenames=[path.name]).parse(path)
+    document.namespace["__name__"] = "documented"
+    for example in document.examples():
+        example.evaluate()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_links_only_to_what_is_there(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_a_transcript_that_is_not_true_is_noticed(reader: Reader) -> None:
+    block = '$ printf \'etag: "a"\\nretry-after: 2\\n\'\netag: "b"\nretry-after: 1\n'
+    [(command, shown)] = exchanges(block)
+    assert missing(shown, reader._run(command)) == 'etag: "b"'

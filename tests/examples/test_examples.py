@@ -1,0 +1,160 @@
+"""The examples as the physics knows them, without a server."""
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import erfc
+
+import etagere
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FILTER = {"resistance": 100.0, "inductance": 1e-3, "capacitance": 1e-7, "start": 100.0, "stop": 1e6, "points": 5}
+
+needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="the ngspice program is not installed")
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+heat = example("heat").heat
+epidemic = example("epidemic").epidemic
+predators = example("epidemic").predators
+
+
+def test_heat_reaches_the_steady_state_between_its_ends() -> None:
+    rod = heat(alpha=0.5, length=2.0, steps=20_000, points=41, left=80.0, right=20.0)
+    np.testing.assert_allclose(rod["temperature"], 80 - 30 * rod["x"], atol=1e-9)
+    assert rod["x"][-1] == 2.0
+
+
+def test_heat_enters_a_long_rod_as_the_error_function_says() -> None:
+    alpha, steps, points = 0.25, 2000, 401
+    rod = heat(alpha=alpha, steps=steps, points=points, left=100.0)
+    width = rod["x"][1] * math.sqrt(alpha * steps)
+    np.testing.assert_allclose(rod["temperature"], 100 * erfc(rod["x"] / (2 * width)), atol=0.05)
+
+
+@given(alpha=st.floats(min_value=0.001, max_value=0.5), left=st.floats(0, 500), right=st.floats(0, 500))
+def test_heat_never_leaves_the_range_of_its_boundaries(alpha: float, left: float, right: float) -> None:
+    temperature = heat(alpha=alpha, steps=50, points=11, left=left, right=right)["temperature"]
+    assert temperature.min() >= 0
+    assert temperature.max() <= max(left, right) * (1 + 1e-12)
+
+
+def test_heat_without_a_step_is_the_beginning() -> None:
+    assert heat(alpha=0.1, steps=0, points=3, left=5.0)["temperature"].tolist() == [5.0, 0.0, 0.0]
+
+
+def test_heat_refuses_an_unstable_scheme() -> None:
+    with pytest.raises(etagere.Refused, match=r"0\.5"):
+        heat(alpha=0.51)
+
+
+def test_an_epidemic_loses_nobody() -> None:
+    course = epidemic(reproduction=3.0)
+    total = sum(course[name] for name in ("susceptible", "exposed", "infectious", "recovered"))
+    np.testing.assert_allclose(total, 1_000_000, rtol=1e-9)
+    assert len(course["day"]) == 181
+
+
+@pytest.mark.parametrize("reproduction", [1.5, 2.5, 5.0])
+def test_an_epidemic_ends_at_its_final_size(reproduction: float) -> None:
+    course = epidemic(reproduction=reproduction, days=3000, population=1e6, seed=10.0)
+    left = course["susceptible"][-1]
+    assert left == pytest.approx((1e6 - 10) * math.exp(-reproduction * (1 - left / 1e6)), rel=1e-5)
+
+
+def test_an_epidemic_below_the_threshold_dies_out() -> None:
+    course = epidemic(reproduction=0.8, days=365)
+    ill = course["exposed"] + course["infectious"]
+    assert np.all(np.diff(ill) < 1e-6)
+    assert ill[-1] < 0.01
+
+
+def test_an_epidemic_refuses_a_seed_beyond_its_population() -> None:
+    with pytest.raises(etagere.Refused, match="population"):
+        epidemic(reproduction=2.0, population=100.0, seed=101.0)
+
+
+def test_predators_and_prey_keep_their_invariant() -> None:
+    course = predators(years=60)
+    prey, hunters = course["prey"], course["predators"]
+    invariant = 0.02 * prey - 0.8 * np.log(prey) + 0.02 * hunters - 0.5 * np.log(hunters)
+    np.testing.assert_allclose(invariant, invariant[0], rtol=1e-5)
+    assert np.ptp(prey) > 10
+
+
+def test_predators_and_prey_stay_in_equilibrium() -> None:
+    course = predators(prey=40.0, predator=25.0, years=10)
+    np.testing.assert_allclose(course["prey"], 40.0)
+    np.testing.assert_allclose(course["predators"], 25.0)
+
+
+def simulate(folder: Path, path: str | None = None, **changes: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "RUN_EVENTS": str(folder / "events")}
+    return subprocess.run(
+        [sys.executable, EXAMPLES / "circuit_run.py"],
+        cwd=folder,
+        env=environment if path is None else {**environment, "PATH": path},
+        input=json.dumps({**FILTER, **changes}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@needs_ngspice
+def test_the_filter_responds_as_its_transfer_function(tmp_path: Path) -> None:
+    done = simulate(tmp_path)
+    header, *rows = done.stdout.splitlines()
+    assert header == "frequency_hz,gain_db,phase_deg"
+    frequency, gain, phase = np.array([[float(field) for field in row.split(",")] for row in rows]).T
+    assert (frequency[0], frequency[-1], len(frequency)) == (100.0, 1e6, 21)
+    s = 2j * np.pi * frequency
+    transfer = 1 / (1 + s * 100.0 * 1e-7 + s**2 * 1e-3 * 1e-7)
+    np.testing.assert_allclose(gain, 20 * np.log10(abs(transfer)), atol=1e-6)
+    np.testing.assert_allclose(phase, np.degrees(np.angle(transfer)), atol=1e-6)
+
+
+@needs_ngspice
+def test_the_filter_gives_the_same_bytes_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    assert simulate(first).stdout == simulate(second).stdout != ""
+
+
+@pytest.mark.parametrize("value", ["1\n.control\nshell touch owned\n.endc", "1e3", [1], None, True])
+def test_only_numbers_get_into_the_netlist(tmp_path: Path, value: object) -> None:
+    done = simulate(tmp_path, resistance=value)
+    assert done.returncode == 1
+    assert "not a number" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_filter_refuses_an_empty_range(tmp_path: Path) -> None:
+    done = simulate(tmp_path, start=1e6, stop=1e6)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert json.loads((tmp_path / "events").read_text()) == {"refused": "stop must be above start"}
+
+
+def test_the_filter_says_that_ngspice_is_missing(tmp_path: Path) -> None:
+    done = simulate(tmp_path, path=str(tmp_path))
+    assert done.returncode == 1
+    assert "ngspice is not installed" in done.stderr

@@ -1,0 +1,174 @@
+"""`kill -9` at random moments, of every process that there is; nothing accepted is lost, and no byte is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.faults.checker import broken_promises, repeated
+from tests.faults.conversation import Client, Seen
+from tests.faults.service import MODELS, Service, eventually, kill_process
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+
+SEED = int(os.environ.get("FAULTS_SEED", "0")) or int.from_bytes(os.urandom(4))
+KILLS = {"service": 7, "starting service": 2, "warm process": 5, "service and warm process": 2, "model": 5}
+RUNS = 2
+CLIENTS = 8
+READY_SECONDS = 3.0
+# A run is given up when it has crashed three times, so that many kills would be its proper end.
+MODEL_KILLS_OF_ONE_RUN = 2
+
+
+class Ordeal:
+    """One service, its clients, and the one who kills."""
+
+    def __init__(self, number: int, directory: Path) -> None:
+        self.random = Random(f"{SEED}.{number}")
+        self.executions = directory / f"executions.{number}"
+        self.service = Service(
+            MODELS / "known.py",
+            directory / f"data.{number}",
+            "--runs",
+            str(RUNS),
+            env={"EXECUTIONS": str(self.executions)},
+        )
+        self.history: list[Seen] = []
+        self.answers: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
+        self.kills: Counter[str] = Counter()
+        self.killed_runs: Counter[str] = Counter()
+        self.losses_allowed = 0
+        self.over = False
+        self.client = Client(self.service.port, self.history)
+
+    async def endure(self) -> None:
+        await asyncio.to_thread(self.service.start)
+        asking = [asyncio.create_task(self._ask()) for _ in range(CLIENTS)]
+        planned = [kind for kind, times in KILLS.items() for _ in range(times)]
+        self.random.shuffle(planned)
+        for kind in planned:
+            await asyncio.sleep(self.random.uniform(0.0, 0.6))
+            await self._kill(kind)
+        self.over = True
+        await asyncio.gather(*asking)
+        # Nobody may have heard the last word on a resource whose 202 was lost with its connection.
+        for target in {seen.target for seen in self.history}:
+            await self.client.converse(target, self.random)
+            assert (await self.client.ask(target)).status == 200
+        eventually(self._tidy, 10, f"an empty journal and no directories of runs: {self._left()}")
+        status = await asyncio.to_thread(self.service.stop)
+        assert status == 0
+        eventually(lambda: not self.service.processes(), 1, "no process is left")
+
+    async def _ask(self) -> None:
+        while not self.over:
+            target = self._some_target()
+            seen = await self.client.converse(target, self.random)
+            self.tags[target] = seen.tag
+            if seen.status != 200:
+                return
+
+    def _some_target(self) -> str:
+        if self.answers and self.random.random() < 0.3:
+            return self.random.choice(list(self.answers)[-20:])
+        key, ms = len(self.answers), self.random.randint(5, 300)
+        size = (
+            self.random.randint(1_100_000, 2_000_000) if self.random.random() < 0.1 else self.random.randint(1, 20_000)
+        )
+        target = f"/known?key={key}&ms={ms}&size={size}"
+        self.answers[target] = hashlib.sha256(hashlib.shake_256(b"%d" % key).digest(size)).hexdigest()
+        return target
+
+    async def _kill(self, kind: str) -> None:
+        match kind:
+            case "model":
+                await asyncio.to_thread(eventually, self._kill_model, 20, "a run that may be killed")
+                self.losses_allowed += 1
+            case "warm process":
+                await asyncio.to_thread(eventually, self._kill_warm, 20, "a warm process")
+                self.losses_allowed += RUNS
+            case "service":
+                await self._kill_service(with_warm=False)
+            case "service and warm process":
+                await self._kill_service(with_warm=True)
+            case "starting service":
+                await self._kill_service(with_warm=False, starts=2)
+        self.kills[kind] += 1
+
+    def _kill_model(self) -> bool:
+        running = {int(pid): key for key, pid in (line.split() for line in self.service.executions())}
+        for pid in self.service.model_processes():
+            key = running.get(pid)
+            if key is not None and self.killed_runs[key] < MODEL_KILLS_OF_ONE_RUN and self._do_kill(pid):
+                self.killed_runs[key] += 1
+                return True
+        return False
+
+    def _kill_warm(self) -> bool:
+        warm = self.service.warm()
+        return warm is not None and self._do_kill(warm)
+
+    def _do_kill(self, pid: int) -> bool:
+        return kill_process(pid, self.service.mark)
+
+    async def _kill_service(self, with_warm: bool, starts: int = 1) -> None:
+        warm = self.service.warm()
+        if with_warm and warm is not None:
+            self._do_kill(warm)
+        self.losses_allowed += RUNS * (1 + with_warm)
+        await asyncio.to_thread(self.service.kill)
+        for _ in range(starts - 1):
+            self.service.spawn()
+            await asyncio.sleep(self.random.uniform(0.0, 1.2))
+            self.losses_allowed += RUNS
+            await asyncio.to_thread(self.service.kill)
+        await asyncio.to_thread(self.service.start)
+        await self._still_there()
+
+    async def _still_there(self) -> None:
+        """What was accepted or ready before answers so at once; the checker looks at the answers."""
+        last = {seen.target: seen for seen in list(self.history) if seen.pending or seen.ready}
+        pending = [seen for seen in last.values() if seen.pending]
+        ready = [seen for seen in last.values() if seen.ready]
+        for seen in [*pending, *self.random.sample(ready, min(10, len(ready)))]:
+            again = await self.client.ask(seen.target, seen.tag if seen.pending else "")
+            assert again.pending or again.ready, again
+
+    def _left(self) -> list[object]:
+        with sqlite3.connect(f"file:{self.service.data / 'etagere.sqlite3'}?mode=ro", uri=True) as journal:
+            rows = journal.execute("SELECT id FROM run UNION ALL SELECT id FROM outcome").fetchall()
+        journal.close()
+        return [*rows, *(path.name for path in (self.service.data / "runs").iterdir())]
+
+    def _tidy(self) -> bool:
+        return not self._left()
+
+
+async def test_whatever_is_killed_nothing_is_lost(tmp_path: Path) -> None:
+    print(f"FAULTS_SEED={SEED}")
+    ordeals = [Ordeal(number, tmp_path) for number in range(3)]
+    try:
+        async with asyncio.TaskGroup() as together:
+            for ordeal in ordeals:
+                together.create_task(ordeal.endure())
+    finally:
+        for ordeal in ordeals:
+            if ordeal.service.process is not None:
+                ordeal.service.__exit__()
+    assert sum(ordeal.kills.total() for ordeal in ordeals) >= 50
+    for ordeal in ordeals:
+        faults = broken_promises(ordeal.history, ordeal.answers)
+        assert not faults, faults[:20]
+        again = repeated(ordeal.service.executions())
+        kills = ordeal.kills.total()
+        assert all(times <= kills for times in again.values()), again.most_common(5)
+        assert again.total() <= ordeal.losses_allowed, (again.most_common(5), ordeal.losses_allowed)
+        assert max(ordeal.service.started_in) <= READY_SECONDS, ordeal.service.started_in
+        assert len(ordeal.answers) > 50, "the ordeal was too quiet to show anything"

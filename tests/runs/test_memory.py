@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from etagere.core.lifecycle import LOSSES_ALLOWED, Event, Run, State
+from etagere.core.representation import Resource
+from etagere.database import Database
+from etagere.errors import InternalError, StorageFull
+from etagere.runs import journal
+from etagere.runs.memory import MemoryRunTable
+from etagere.runs.outbox import Outbox
+from etagere.testing import ManualClock, RunTableContract, outcome, resource
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def table(database: Database, clock: ManualClock) -> MemoryRunTable:
+    table = MemoryRunTable(database, clock, 20_000, lambda model: None)
+    await table.load()
+    return table
+
+
+class TestMemoryRunTable(RunTableContract):
+    @pytest.fixture
+    async def table(self, database: Database, clock: ManualClock) -> MemoryRunTable:
+        table = MemoryRunTable(database, clock, self.MAX_PENDING, self.concurrency)
+        await table.load()
+        return table
+
+
+class Service:
+    """A table over a directory, to be killed (the database left open, as far as its file tells) or stopped."""
+
+    def __init__(self, directory: Path, clock: ManualClock) -> None:
+        self.directory = directory
+        self.clock = clock
+
+    async def start(self) -> MemoryRunTable:
+        self.database = Database(self.directory)
+        self.outbox = Outbox(self.database)
+        self.table = MemoryRunTable(self.database, self.clock, 1000, lambda model: None)
+        self.poisoned = await self.table.load()
+        return self.table
+
+    async def stop(self) -> None:
+        await self.database.close()
+
+    async def kill(self) -> None:
+        await self.database.close()
+        # What the lock file of a killed service looks like.
+        (self.directory / "lock").write_text('{"pid": 1, "started": "then"}')
+
+
+@pytest.fixture
+async def service(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Service]:
+    service = Service(tmp_path / "data", clock)
+    await service.start()
+    yield service
+    await service.stop()
+
+
+async def claimed(table: MemoryRunTable) -> str | None:
+    found = await table.claim(["default"])
+    return None if found is None else found[0].id
+
+
+async def full(database: Database) -> None:
+    """Leave no room for anything large."""
+    (pages,) = database.read("PRAGMA page_count") or (0,)
+    await database.write(lambda connection: connection.pragma("max_page_count", pages))
+
+
+async def room(database: Database) -> None:
+    await database.write(lambda connection: connection.pragma("max_page_count", 1_000_000))
+
+
+async def failing(database: Database, commits: int) -> None:
+    """Let as many commits fail after this one."""
+    results = [False] + [True] * commits
+    await database.write(lambda connection: connection.set_commit_hook(lambda: results.pop(0) if results else False))
+
+
+async def test_pending_runs_survive_a_kill_in_their_order(service: Service, clock: ManualClock) -> None:
+    for name in "abcd":
+        await service.table.submit(resource(name))
+    await claimed(service.table)
+    await service.table.advance("c", Event.cancel)
+    await service.kill()
+    table = await service.start()
+    lost = table.get("a")
+    assert lost is not None
+    assert (lost.state, lost.attempt, lost.losses) == (State.queued, 1, 1)
+    assert table.counts() == {State.queued: 3, State.running: 0}
+    assert [await claimed(table) for _ in range(3)] == ["b", "d", None]
+    clock.advance(lost.delay)
+    found = await table.claim(["default"])
+    assert found is not None
+    assert found[0].attempt == 2
+    assert found[1] == resource("a")
+
+
+async def test_a_clean_stop_costs_nothing(service: Service) -> None:
+    await service.table.submit(resource("a"))
+    await claimed(service.table)
+    await service.stop()
+    table = await service.start()
+    run = table.get("a")
+    assert run is not None
+    assert (run.state, run.attempt, run.losses, run.delay) == (State.queued, 1, 0, 0.0)
+
+
+async def test_a_run_whose_outcome_waits_is_not_lost(service: Service) -> None:
+    await service.table.submit(resource("a"))
+    await claimed(service.table)
+    await service.outbox.put(outcome(resource("a")))
+    await service.kill()
+    table = await service.start()
+    run = table.get("a")
+    assert run is not None
+    assert (run.state, run.losses) == (State.running, 0)
+    await table.advance("a", Event.succeed)
+    await service.kill()
+    assert (await service.start()).get("a") is None
+
+
+async def test_a_run_that_every_service_dies_of_is_poison(service: Service, clock: ManualClock) -> None:
+    await service.table.submit(resource("a"))
+    for _ in range(LOSSES_ALLOWED):
+        assert service.poisoned == []
+        clock.advance(60)
+        assert await claimed(service.table) == "a"
+        await service.kill()
+        await service.start()
+    for _ in range(2):
+        ((run, found),) = service.poisoned
+        assert (run.state, run.losses >= LOSSES_ALLOWED, found) == (State.failed, True, resource("a"))
+        assert service.table.get("a") is not None
+        assert await claimed(service.table) is None
+        await service.kill()
+        await service.start()
+    await service.table.advance("a", Event.fail)
+    await service.kill()
+    assert (await service.start()).get("a") is None
+
+
+async def test_nobody_is_told_before_it_is_durable(database: Database, table: MemoryRunTable) -> None:
+    hold = threading.Event()
+    database.post(lambda _: hold.wait(10))
+    submits = [asyncio.ensure_future(table.submit(resource("a"))) for _ in range(3)]
+    done, _ = await asyncio.wait(submits, timeout=0.05)
+    assert not done
+    assert table.get("a") is None
+    hold.set()
+    assert len({id(run) for run in await asyncio.gather(*submits)}) == 1
+    assert table.get("a") is not None
+
+
+async def test_a_submit_that_is_cancelled_leaves_the_others(database: Database, table: MemoryRunTable) -> None:
+    hold = threading.Event()
+    database.post(lambda _: hold.wait(10))
+    first, second = (asyncio.ensure_future(table.submit(resource("a"))) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    hold.set()
+    assert (await second).id == "a"
+
+
+async def test_a_submit_that_cannot_be_recorded_leaves_nothing(database: Database, table: MemoryRunTable) -> None:
+    await full(database)
+    large = Resource("a", "/" + "x" * 1_000_000, "heat@1")
+    results = await asyncio.gather(*(table.submit(large) for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [StorageFull] * 3
+    assert table.get("a") is None
+    assert table.counts() == {State.queued: 0, State.running: 0}
+    await room(database)
+    assert (await table.submit(large)).id == "a"
+    assert (await table.claim(["default"]) or (None, None))[1] == large
+
+
+async def test_a_claim_that_cannot_be_recorded_leaves_the_run_queued(service: Service) -> None:
+    await service.table.submit(resource("a"))
+    await failing(service.database, commits=1)
+    with pytest.raises(StorageFull):
+        await service.table.claim(["default"])
+    run = service.table.get("a")
+    assert run is not None
+    assert (run.state, run.attempt) == (State.queued, 0)
+    assert service.table.position("a") == 1
+    assert await claimed(service.table) == "a"
+
+
+async def test_a_run_ends_even_if_that_cannot_be_recorded(service: Service, clock: ManualClock) -> None:
+    await service.table.submit(resource("a"))
+    await claimed(service.table)
+    await failing(service.database, commits=1)
+    await service.table.advance("a", Event.succeed)
+    assert service.table.get("a") is None
+    assert (await service.table.submit(resource("a"))).attempt == 0
+    assert await claimed(service.table) == "a"
+
+
+async def test_a_claim_that_is_cancelled_is_undone(service: Service) -> None:
+    await service.table.submit(resource("a"))
+    hold = threading.Event()
+    service.database.post(lambda _: hold.wait(10))
+    claiming = asyncio.ensure_future(service.table.claim(["default"]))
+    await asyncio.sleep(0)
+    assert service.table.position("a") is None
+    claiming.cancel()
+    await asyncio.wait([claiming])
+    hold.set()
+    assert claiming.cancelled()
+    assert service.table.position("a") == 1
+    await service.kill()
+    run = (await service.start()).get("a")
+    assert run is not None
+    assert (run.state, run.attempt, run.losses) == (State.queued, 0, 0)
+
+
+async def test_a_run_that_is_cancelled_while_it_is_claimed_is_not_claimed(
+    database: Database, table: MemoryRunTable
+) -> None:
+    await table.submit(resource("a"))
+    await table.submit(resource("b"))
+    hold = threading.Event()
+    database.post(lambda _: hold.wait(10))
+    claiming = asyncio.ensure_future(table.claim(["default"]))
+    await asyncio.sleep(0)
+    cancelling = asyncio.ensure_future(table.advance("a", Event.cancel))
+    await asyncio.sleep(0)
+    hold.set()
+    found = await claiming
+    assert found is not None
+    assert found[0].id == "b"
+    await cancelling
+    assert table.counts() == {State.queued: 0, State.running: 1}
+    assert database.rows("SELECT id FROM run") == [("b",)]
+
+
+async def test_one_id_is_one_canonical_uri(database: Database, table: MemoryRunTable) -> None:
+    other = Resource("a", "/another", "heat@1")
+    first = asyncio.ensure_future(table.submit(resource("a")))
+    await asyncio.sleep(0)
+    with pytest.raises(InternalError):
+        await table.submit(other)
+    await first
+    with pytest.raises(InternalError):
+        await table.submit(other)
+    await database.write(lambda connection: connection.execute("UPDATE run SET id = 'b'"))
+    with pytest.raises(InternalError):
+        await table.submit(resource("b"))
+
+
+def many(start: int, stop: int) -> list[Resource]:
+    return [Resource(f"{n:032d}", f"/heat@1?x={n}&pad={'p' * 2000}", f"m{n % 10}@1") for n in range(start, stop)]
+
+
+async def test_a_pending_run_takes_less_than_a_kibibyte(table: MemoryRunTable) -> None:
+    await asyncio.gather(*(table.submit(each) for each in many(0, 100)))
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    await asyncio.gather(*(table.submit(each) for each in many(100, 1100)))
+    # Until the loop turns, the last futures are on its stack.
+    await asyncio.sleep(0)
+    assert table.position(f"{1000:032d}") == 1001
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / 1000 < 1024
+
+
+async def test_claims_and_positions_are_fast_with_ten_thousand_queued(database: Database, clock: ManualClock) -> None:
+    runs = [(Run(each.id, each.model, each.queue, 0.0), each.uri) for each in many(0, 10_000)]
+    await database.write(lambda connection: [journal.insert(connection, run, uri) for run, uri in runs] and None)
+    table = MemoryRunTable(database, clock, 20_000, lambda model: None)
+    await table.load()
+    started = time.perf_counter()
+    for n in range(100):
+        assert await claimed(table) == f"{n:032d}"
+    for n in range(100, 10_000):
+        assert table.position(f"{n:032d}") == n - 99
+    # A scan of the queue for each would take a hundred times as long.
+    assert time.perf_counter() - started < 2

@@ -1,0 +1,221 @@
+"""The command, as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.harness import Server
+
+from etagere.core.canonical import resource_id
+
+MODELS = Path(__file__).parent / "models" / "conversation.py"
+MODEL = '''
+import etagere
+app = etagere.Etagere()
+
+@app.model(version="1")
+def area(radius: float) -> float:
+    """Area."""
+    print("thinking")
+    return 3 * radius**2
+'''
+
+
+def etagere(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "etagere", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=cwd, check=False, env={**os.environ, **env}
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "shapes.py"
+    path.write_text(MODEL)
+    return path
+
+
+def test_help_teaches() -> None:
+    for command in ((), ("serve",), ("run",), ("id",)):
+        done = etagere(*command, "--help")
+        assert done.returncode == 0
+        assert "Usage:" in done.stdout
+    assert "TARGET" in etagere("serve", "--help").stdout
+
+
+def test_id_prints_the_canonical_uri_and_the_id(file: Path) -> None:
+    done = etagere("id", str(file), "area", "-p", "radius=2.50")
+    assert done.stdout.split() == ["/area@1?radius=2.5", resource_id("/area@1?radius=2.5")]
+
+
+def test_run_writes_the_result_alone_to_standard_output(file: Path) -> None:
+    done = etagere("run", f"{file}:app", "area", "-p", "radius=2")
+    assert (done.returncode, json.loads(done.stdout)) == (0, 12.0)
+    assert "thinking" in done.stderr
+
+
+def test_run_gives_the_bytes_that_the_server_serves(file: Path, tmp_path: Path) -> None:
+    with Server.serve(file, tmp_path / "data") as server:
+        served = server.result("/area?radius=0.3").body
+    assert etagere("run", str(file), "area", "-p", "radius=0.3").stdout.encode() == served
+
+
+def test_run_shows_the_whole_traceback(tmp_path: Path) -> None:
+    done = etagere("run", str(MODELS), "failing", "-p", "x=1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "ValueError: secret" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / ".etagere").exists()
+
+
+def test_run_of_what_is_refused_or_crashes(tmp_path: Path) -> None:
+    refused = etagere("run", str(MODELS), "refusing", "-p", "x=1")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "refused: 1 is <b>not</b> wanted" in refused.stderr
+    crashed = etagere("run", str(MODELS), "crashing", "-p", "x=1")
+    assert crashed.returncode == 2
+    assert "signal 11" in crashed.stderr
+
+
+def test_every_fault_of_the_parameters_is_named(file: Path) -> None:
+    done = etagere("id", str(file), "area", "-p", "radius=1_0", "-p", "colour=red")
+    assert done.returncode == 2
+    assert "radius:" in done.stderr
+    assert "colour:" in done.stderr
+    assert "NAME=VALUE" in etagere("id", str(file), "area", "-p", "radius").stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("nothing.py", "There is no file nothing.py"),
+        ("no_such_module", "There is no module 'no_such_module'"),
+        ("shapes.py:nothing", "no application called 'nothing'"),
+        ("json", "must have one etagere.Etagere()"),
+        ("broken.py", "broken.py does not import: ZeroDivisionError: division by zero"),
+        ("syntax.py", "syntax.py does not import: SyntaxError"),
+        ("wrong.py", "wrong.py: "),
+    ],
+)
+def test_a_target_that_cannot_be_served_is_one_clear_line(file: Path, target: str, said: str) -> None:
+    folder = file.parent
+    (folder / "broken.py").write_text("x = 1\n\ny = x / 0\n")
+    (folder / "syntax.py").write_text("def broken(:\n")
+    (folder / "wrong.py").write_text(
+        "import etagere\napp = etagere.Etagere()\n@app.model(version='1')\ndef m(x): return x\n"
+    )
+    done = etagere("serve", target, "--port", "0", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("etagere: ")
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_where_an_import_fails_is_told(file: Path) -> None:
+    (file.parent / "broken.py").write_text("x = 1\n\ny = x / 0\n")
+    done = etagere("serve", "broken.py", cwd=file.parent)
+    assert "line 3" in done.stderr.splitlines()[-1]
+    assert "Traceback" in done.stderr
+
+
+def test_a_module_target(file: Path, tmp_path: Path) -> None:
+    with Server(
+        [sys.executable, "-m", "etagere", "serve", "shapes:app", "--port", "0", "--data", str(tmp_path / "d")],
+        cwd=file.parent,
+    ) as server:
+        assert server.result("/area?radius=1").json() == 3.0
+
+
+def test_settings_come_from_file_environment_and_command_line(file: Path) -> None:
+    (file.parent / "etagere.toml").write_text('data = "from-file"\nport = 0\n')
+    command = [sys.executable, "-m", "etagere", "serve", "shapes.py"]
+    with Server(command, cwd=file.parent):
+        assert (file.parent / "from-file" / "lock").exists()
+    with Server(command, {"ETAGERE_DATA": "from-environment"}, file.parent):
+        assert (file.parent / "from-environment" / "lock").exists()
+    with Server([*command, "--data", "from-command"], {"ETAGERE_DATA": "elsewhere"}, file.parent):
+        assert (file.parent / "from-command" / "lock").exists()
+        assert not (file.parent / "elsewhere").exists()
+
+
+def test_bad_settings_are_named(file: Path) -> None:
+    done = etagere("serve", str(file), "--port", "70000", "--runs", "0", cwd=file.parent)
+    assert done.returncode == 2
+    assert "port" in done.stderr
+    assert "runs" in done.stderr
+    (file.parent / "etagere.toml").write_text("colour = 1\n")
+    assert "colour" in etagere("serve", str(file), cwd=file.parent).stderr
+
+
+def test_a_public_address_is_refused_unless_said(file: Path) -> None:
+    done = etagere("serve", str(file), "--host", "0.0.0.0", "--port", "0", cwd=file.parent)
+    assert done.returncode == 2
+    assert "--insecure-public" in done.stderr
+
+
+def test_a_changed_source_with_the_same_version_is_warned_of(file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server.serve(file, data) as first:
+        assert first.result("/area?radius=1").json() == 3.0
+    file.write_text("# a comment more\n" + MODEL)
+    with Server.serve(file, data) as same:
+        pass
+    file.write_text(MODEL.replace("3 *", "4 *"))
+    with Server.serve(file, data) as changed:
+        assert changed.result("/area?radius=1").json() == 3.0
+    assert b"its version did not" not in first.printed + same.printed
+    assert b"its version did not" in changed.printed
+
+
+def test_a_retired_version_is_served_from_the_cache_and_else_gone(file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server.serve(file, data) as server:
+        tag = server.result("/area@1?radius=1").etag
+    file.write_text(MODEL.replace('version="1"', 'version="2"').replace("3 *", "4 *"))
+    with Server.serve(file, data) as server:
+        old = server.get("/area@1?radius=1")
+        assert (old.status, old.etag, old.json()) == (200, tag, 3.0)
+        assert server.get(f"/r/{tag[1:33]}").etag == tag
+        gone = server.get("/area@1?radius=2")
+        assert (gone.status, gone.json()["type"]) == (410, "/-/problems/retired-version")
+        new = server.get("/area?radius=1", tag)
+        assert (new.status, new.etag) == (202, f'W/"{resource_id("/area@2?radius=1")}"')
+        assert server.result("/area?radius=1").json() == 4.0
+        assert server.get("/area@3?radius=1").status == 404
+
+
+def test_dev_follows_the_source(file: Path, tmp_path: Path) -> None:
+    with Server.serve(file, tmp_path / "data", "--dev") as server:
+        first = server.result("/area?radius=1")
+        assert (first.json(), first["Cache-Control"]) == (3.0, "no-cache")
+        version = server.get("/").json()["models"][0]["version"]
+        assert re.fullmatch(r"1\.[0-9a-f]{8}", version)
+        assert server.get("/area@1?radius=1").status == 200
+        file.write_text("this is no Python\n")
+        _until(lambda: not _answers(server))
+        file.write_text(MODEL.replace("3 *", "5 *"))
+        _until(lambda: _answers(server))
+        second = server.result("/area?radius=1")
+        assert second.json() == 5.0
+        assert second.etag != first.etag
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return server.get("/-/health/live").status == 200
+    except OSError:
+        return False
+
+
+def _until(condition: object, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
