@@ -121,6 +121,7 @@ async def test_a_full_database_fails_the_whole_batch_and_heals(database: Databas
 
 async def test_an_input_output_error_is_survived(database: Database) -> None:
     await database.write(insert(1))
+    connection = await database.write(lambda connection: connection)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # A write beyond the limit is a true I/O error to SQLite: EFBIG.
     resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, hard))
@@ -133,6 +134,7 @@ async def test_an_input_output_error_is_survived(database: Database) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     await database.write(insert(2, "x" * 1_000_000))
     assert numbers(database) == [1, 2]
+    assert await database.write(lambda connection: connection) is not connection
 
 
 async def test_posts_keep_their_order_and_failures_are_logged(database: Database) -> None:
@@ -220,6 +222,12 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
     for _ in range(2):
         with pytest.raises(StartError, match=r"newer version.*format 99"):
             Database(tmp_path)
+    connection = apsw.Connection(str(tmp_path / "etagere.sqlite3"))
+    connection.pragma("user_version", etagere.database.SCHEMA_VERSION)
+    connection.close()
+    database = Database(tmp_path)
+    assert database.clean
+    await database.close()
 
 
 async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:

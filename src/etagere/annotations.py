@@ -16,12 +16,12 @@ from pydantic_core import SchemaError
 from typing_extensions import TypeAliasType, is_typeddict
 
 from etagere.core.compounds import Compound, Dictionary, Member, Object, Places, Several, Unordered
-from etagere.core.grammar import INT64, MAX_DIGITS
+from etagere.core.grammar import INT64
 from etagere.core.json_text import load
 from etagere.core.types import SCALARS, TEXT, Choice, Nullable, Scalar, Type, integer
 from etagere.errors import DeclarationError
 
-UNWRITABLE = (TypeError, ValueError, AttributeError, KeyError)
+UNWRITABLE = (TypeError, ValueError, AttributeError, KeyError, OverflowError)
 """What a type raises for a value that has no canonical text."""
 
 UNDECLARABLE = (NameError, TypeError, ValueError, PydanticUserError, SchemaError)
@@ -32,7 +32,6 @@ SUPPORTED = (
     "dict[str, …], TypedDict, dataclasses and pydantic models"
 )
 
-_BEYOND = 10**MAX_DIGITS - 1
 _BUILDERS: Mapping[Any, Callable[[Iterable[Any]], Any]] = {list: list, tuple: tuple, set: set, frozenset: frozenset}
 _SCALARS: Mapping[Any, Scalar] = {**SCALARS, AwareDatetime: SCALARS[datetime]}
 
@@ -186,14 +185,11 @@ def _plain(annotation: Any, place: Place, metadata: tuple[Any, ...]) -> Type:
     raise place.refuse(f"there is no grammar for {annotation.__name__}; possible are {SUPPORTED}")
 
 
-def _range(metadata: Iterable[Any]) -> tuple[int, int]:
-    low, high = INT64
-    for bound in metadata:
-        for part in bound if isinstance(bound, Interval) else (bound,):
-            lowest: Any = getattr(part, "ge", getattr(part, "gt", low)) if isinstance(part, Ge | Gt) else low
-            highest: Any = getattr(part, "le", getattr(part, "lt", high)) if isinstance(part, Le | Lt) else high
-            low, high = min(low, lowest), max(high, highest)
-    return int(max(low, -_BEYOND)), int(min(high, _BEYOND))
+def _range(metadata: Iterable[Any]) -> tuple[Any, Any]:
+    parts = [part for bound in metadata for part in (bound if isinstance(bound, Interval) else (bound,))]
+    lowest: list[Any] = [part.ge if isinstance(part, Ge) else part.gt for part in parts if isinstance(part, Ge | Gt)]
+    highest: list[Any] = [part.le if isinstance(part, Le) else part.lt for part in parts if isinstance(part, Le | Lt)]
+    return min([INT64[0], *lowest]), max([INT64[1], *highest])
 
 
 def _object(kind: type[Any], place: Place) -> Type:

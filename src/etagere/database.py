@@ -87,6 +87,8 @@ class Database:
             _migrate(self._writer)
             self._reader = _open_reader(self._path)
         except BaseException as error:
+            if self.clean:
+                os.ftruncate(self._lock, 0)
             os.close(self._lock)
             if isinstance(error, apsw.Error):
                 raise StartError(f"The database in {directory} cannot be opened: {error}.") from error
@@ -116,7 +118,8 @@ class Database:
         undoes that action alone. Cancelling the caller does not undo it.
 
         Raises:
-            StorageFull: it could not be committed; nothing of it remains.
+            StorageFull: it could not be committed; nothing of it remains (unless an I/O error is
+                followed by a crash before the next commit: then it may come back).
             Stopping: the database is being closed.
         """
         if self._closing:
@@ -247,6 +250,9 @@ def _open_reader(path: str) -> apsw.Connection:
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     connection.pragma("mmap_size", 0)
+    # Connected from now on. Were the writer alone, reopening it after an I/O error would recover
+    # the log, and with it what had just been reported as failed.
+    connection.pragma("schema_version")
     return connection
 
 

@@ -88,7 +88,7 @@ def _array(value: Any) -> object:
         return value.tolist()
     if value.ndim == 0:
         return value[()]
-    wanted = numpy.dtype(float) if value.dtype == numpy.longdouble else value.dtype.newbyteorder("=")
+    wanted = numpy.dtype(float) if value.dtype == numpy.longdouble else value.dtype
     if type(value) is numpy.ndarray and value.dtype == wanted and value.flags.c_contiguous:
         raise EncodingError(f"an array of type {value.dtype} holds what has no form in JSON")
     return numpy.ascontiguousarray(value, wanted).view(numpy.ndarray)

@@ -14,6 +14,7 @@ from etagere.config import Settings
 from etagere.model import Registry
 
 if TYPE_CHECKING:
+    from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
     from etagere.caches.sqlite import SqliteCache
     from etagere.database import Database
@@ -40,7 +41,7 @@ class SystemClock:
 class Running:
     """A service at work, and what it takes to stop it."""
 
-    application: Application
+    application: Application | AccessLog
     service: Service
     _engine: LocalEngine
     _collecting: asyncio.Task[None]
@@ -106,24 +107,25 @@ async def start(registry: Registry, settings: Settings) -> Running:
     return Running(_application(service, settings), service, engine, collecting, supervisor, cache, database)
 
 
-def _application(service: Service, settings: Settings) -> Application:
+def _application(service: Service, settings: Settings) -> Application | AccessLog:
     from importlib.metadata import version
 
+    from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
     from etagere.asgi.hosts import HostCheck
     from etagere.web.pages import Templates
     from etagere.web.routes import Routes
 
     templates = Templates()
-    return Application(
+    application = Application(
         service,
         Routes(service, templates, version("etagere")),
         templates.waiting,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
         dev=settings.dev,
-        access_log=settings.access_log,
     )
+    return AccessLog(application) if settings.access_log else application
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:

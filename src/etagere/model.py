@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from types import MappingProxyType
@@ -220,7 +220,7 @@ class Registry:
         if name not in self._newest:
             raise UnknownModel(f"There is no model {name}.", models=list(self._newest))
         if version is not None:
-            version, format = self._split_format(version)
+            version, format = _split_format(version, self._formats)
         model = self._version(name, version)
         if format not in (None, model.format):
             raise UnknownFormat(f"{model.key} gives no .{format}.", formats=[model.format])
@@ -244,19 +244,10 @@ class Registry:
             raise UnknownVersion(f"There is no {key}.", versions=versions)
         return model
 
-    def _split_format(self, version: str) -> tuple[str, str | None]:
-        before, _, word = version.rpartition(".")
-        return (before, word) if before and word in self._formats else (version, None)
-
     def _add(self, model: Model, *, latest: bool) -> None:
         self._check(model, latest=latest)
         self._models[model.key] = model
         self._formats.add(model.format)
-        for other in self._models.values():
-            if self._split_format(other.version)[1]:
-                raise DeclarationError(
-                    f"{other.key}: a version cannot end like a format; every path would be ambiguous"
-                )
         if latest or model.name not in self._latest:
             self._newest[model.name] = model.key
         if latest:
@@ -271,13 +262,11 @@ class Registry:
             raise DeclarationError(f"{model.key} is declared twice")
         if latest and model.name in self._latest:
             raise DeclarationError(f"{model.key}: another version of {model.name} is marked as the latest")
+        for other in (*self._models.values(), model):
+            if _split_format(other.version, self._formats | {model.format})[1]:
+                raise DeclarationError(f"{other.key}: a version cannot end like a format; paths would be ambiguous")
         self._check_namesakes(model)
-        for example in model.options.examples:
-            try:
-                model.parameters.parse_values(example)
-            except InvalidParameters as error:
-                reasons = "; ".join(f"{fault.parameter}: {fault.reason}" for fault in error.errors)
-                raise DeclarationError(f"{model.key}: the example {dict(example)!r} is not valid: {reasons}") from error
+        _check_examples(model)
 
     def _check_namesakes(self, model: Model) -> None:
         # A run finds a function by its name in its module, which is the last one that has this name.
@@ -288,3 +277,18 @@ class Registry:
             if (ours.__module__, ours.__qualname__) == (theirs.__module__, theirs.__qualname__):
                 hint = f'call it otherwise and say name="{model.name}"'
                 raise DeclarationError(f"{model.key} and {other.key} are both functions called {ours.__name__}; {hint}")
+
+
+def _split_format(version: str, formats: Collection[str]) -> tuple[str, str | None]:
+    """A version, and the name of a format where it ends in one."""
+    before, _, word = version.rpartition(".")
+    return (before, word) if before and word in formats else (version, None)
+
+
+def _check_examples(model: Model) -> None:
+    for example in model.options.examples:
+        try:
+            model.parameters.parse_values(example)
+        except InvalidParameters as error:
+            reasons = "; ".join(f"{fault.parameter}: {fault.reason}" for fault in error.errors)
+            raise DeclarationError(f"{model.key}: the example {dict(example)!r} is not valid: {reasons}") from error

@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, create_model
 
@@ -27,6 +27,8 @@ SHOWN = 100
 
 WHOLE = "*"
 """What a fault is named that is of no single parameter but of their combination."""
+
+T = TypeVar("T")
 
 _SIMPLE: Mapping[Any, Callable[[Any], str]] = {int: str, **{kind: scalar.format for kind, scalar in SCALARS.items()}}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -79,10 +81,7 @@ class Parameters:
             # pydantic has rules of its own for the names of fields; aliases are free of them.
             fields[parameter.name] = f"p{index}"
             definitions[f"p{index}"] = _definition(parameter, hints, place.member(parameter.name))
-        try:
-            model = create_model(function.__name__, __config__=ConfigDict(defer_build=True), **definitions)
-        except UNDECLARABLE as error:
-            raise place.refuse(f"pydantic cannot take these parameters: {error}") from error
+        model = create_model(function.__name__, __config__=ConfigDict(defer_build=True), **definitions)
         return cls(model, fields, place)
 
     @classmethod
@@ -166,16 +165,18 @@ class Parameters:
         return self._object.read(texts, lambda type_, given: type_.read_texts(given))
 
     def _verified(self, plain: dict[str, Any], faults: list[Fault]) -> Bound:
-        query = self._written(self._validated(plain, faults)).query
+        query = query_string(self._written(self._validated(plain, faults), _write_text))
         try:
-            bound = self._written(self._validated(*self._read_query(query.encode())))
+            values = self._validated(*self._read_query(query.encode()))
         except InvalidParameters as error:
             reasons = "; ".join(f"{fault.parameter} {fault.reason}" for fault in error.errors)
             raise InternalError(f"A validator makes what it refuses itself: {reasons}.") from error
-        if bound.query != query:
-            changed = {field.partition("=")[0] for field in {*query.split("&")} ^ {*bound.query.split("&")}}
+        written = self._written(values, _write)
+        again = query_string({name: text for name, (text, _) in written.items()})
+        if again != query:
+            changed = {field.partition("=")[0] for field in {*query.split("&")} ^ {*again.split("&")}}
             raise InternalError(f"A validator changes what it has validated already: {', '.join(sorted(changed))}.")
-        return bound
+        return Bound(values, query, write_object({name: part for name, (_, part) in written.items()}).encode())
 
     def _validated(self, plain: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
         if not faults:
@@ -201,18 +202,17 @@ class Parameters:
             raise InternalError(f"A validator raised {type(error).__name__}.") from error
         return {name: getattr(valid, field) for name, field in self._fields.items()}, []
 
-    def _written(self, values: dict[str, Any]) -> Bound:
-        texts: dict[str, str] = {}
-        parts: dict[str, str] = {}
+    def _written(self, values: dict[str, Any], write: Callable[[Type, Any], T]) -> dict[str, T]:
+        written: dict[str, T] = {}
         for name, member in self._object.members.items():
             value = values[name]
             if value is None and member.default is None:
                 continue
             try:
-                texts[name], parts[name] = member.type.write(value)
+                written[name] = write(member.type, value)
             except UNWRITABLE as error:
                 raise InternalError(f"A validator of {name} made something else of it: {error}.") from error
-        return Bound(values, query_string(texts), write_object(parts).encode())
+        return written
 
 
 def _definition(parameter: inspect.Parameter, hints: Mapping[str, Any], place: Place) -> Any:
@@ -224,6 +224,14 @@ def _definition(parameter: inspect.Parameter, hints: Mapping[str, Any], place: P
     type_of(hint, place)
     aliased = Annotated[hint, Field(alias=parameter.name)]  # type: ignore[valid-type]
     return aliased if parameter.default is parameter.empty else (aliased, parameter.default)
+
+
+def _write_text(type_: Type, value: Any) -> str:
+    return type_.write_text(value)
+
+
+def _write(type_: Type, value: Any) -> tuple[str, str]:
+    return type_.write(value)
 
 
 def _read_value(type_: Type, value: Any) -> Any:

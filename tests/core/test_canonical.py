@@ -17,9 +17,9 @@ from etagere.errors import MalformedRequest
 PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text()
 
 GOLDEN = {
-    "/heat@1": "GOLD1",
-    "/heat@1?alpha=0.4&length=1&steps=1000": "GOLD2",
-    "/m@2.0?s=%C3%A9%20%26": "GOLD3",
+    "/heat@1": "spsr7s4cu4rmzbfoyvohq4pvrledbavg",
+    "/heat@1?alpha=0.4&length=1&steps=1000": "hxy7d3lcte6bf3uuildqxpbl54nf5db2",
+    "/m@2.0?s=%C3%A9%20%26": "zy5ftx73hh7ukgo62evomvp6m4gtcisj",
 }
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -23,6 +24,10 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from tests.harness import Server
 
+from etagere import errors
+from etagere.config import Settings
+from etagere.options import Options
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TIMED = ("run-status:", "retry-after:", "server-timing:", "date:")
@@ -35,7 +40,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.services: list[Server] = []
+        self.service: Server | None = None
 
     def python(self, example: Example) -> None:
         source = str(example.parsed)
@@ -56,18 +61,19 @@ class Reader:
         return None
 
     def leave(self) -> None:
-        for service in self.services:
-            service.stop()
+        if self.service is not None:
+            self.service.stop()
 
     def _ours(self, text: str) -> str:
-        """The text with the address of the last service in the place of the one that documents name."""
-        return text.replace("127.0.0.1:8000", self.services[-1].netloc) if self.services else text
+        """The text with the address of the service in the place of the one that documents name."""
+        return text.replace("127.0.0.1:8000", self.service.netloc) if self.service else text
 
     def _serve(self, command: str) -> str:
+        # The one before holds the data directory.
+        self.leave()
         module = [sys.executable, "-m", *shlex.split(command), "--port", "0"]
-        service = Server(module, {"PYTHONUNBUFFERED": "1"}, self.folder)
-        self.services.append(service.start())
-        return service.printed.decode()
+        self.service = Server(module, {"PYTHONUNBUFFERED": "1"}, self.folder).start()
+        return self.service.printed.decode()
 
     def _ask(self, command: str, shown: list[str]) -> str:
         deadline = time.monotonic() + PATIENCE_S
@@ -111,6 +117,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     reader.leave()
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_what_a_document_shows_is_what_happens(path: Path, reader: Reader) -> None:
     parsers = [CodeBlockParser("python", reader.python), CodeBlockParser("console", reader.console)]
@@ -124,6 +131,19 @@ def test_what_a_document_shows_is_what_happens(path: Path, reader: Reader) -> No
 def test_a_document_links_only_to_what_is_there(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("operating.md", set(Settings.model_fields)),
+        ("models.md", {"version", "name", "latest", *(field.name for field in dataclasses.fields(Options))}),
+        ("conversation.md", {problem.type for problem in vars(errors).values() if hasattr(problem, "type")}),
+    ],
+)
+def test_every_name_that_can_be_met_is_on_its_page(page: str, names: set[str]) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert {name for name in names if f"`{name}`" not in text} == set()
 
 
 def test_a_transcript_that_is_not_true_is_noticed(reader: Reader) -> None:

@@ -119,6 +119,10 @@ def simulate(folder: Path, path: str | None = None, **changes: object) -> subpro
     )
 
 
+def events(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "events").read_text())
+
+
 @needs_ngspice
 def test_the_filter_responds_as_its_transfer_function(tmp_path: Path) -> None:
     done = simulate(tmp_path)
@@ -144,17 +148,72 @@ def test_the_filter_gives_the_same_bytes_again(tmp_path: Path) -> None:
 def test_only_numbers_get_into_the_netlist(tmp_path: Path, value: object) -> None:
     done = simulate(tmp_path, resistance=value)
     assert done.returncode == 1
-    assert "not a number" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert events(tmp_path) == {"failed": "a parameter is not a number"}
+    assert [path.name for path in tmp_path.iterdir()] == ["events"]
 
 
 def test_the_filter_refuses_an_empty_range(tmp_path: Path) -> None:
     done = simulate(tmp_path, start=1e6, stop=1e6)
     assert (done.returncode, done.stdout) == (0, "")
-    assert json.loads((tmp_path / "events").read_text()) == {"refused": "stop must be above start"}
+    assert events(tmp_path) == {"refused": "stop must be above start"}
 
 
 def test_the_filter_says_that_ngspice_is_missing(tmp_path: Path) -> None:
     done = simulate(tmp_path, path=str(tmp_path))
     assert done.returncode == 1
-    assert "ngspice is not installed" in done.stderr
+    assert "ngspice is not installed" in events(tmp_path)["failed"]
+
+
+def test_the_filter_says_that_ngspice_failed(tmp_path: Path) -> None:
+    broken = tmp_path / "ngspice"
+    broken.write_text("#!/bin/sh\necho singular matrix\n")
+    broken.chmod(0o755)
+    done = simulate(tmp_path, path=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "singular matrix\n")
+    assert events(tmp_path) == {"failed": "ngspice could not simulate the circuit"}
+
+
+def run(file: str, model: str, *parameters: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One run by the command line: declared, decoded, in a process of its own."""
+    named = [word for parameter in parameters for word in ("-p", parameter)]
+    return subprocess.run(
+        [sys.executable, "-m", "etagere", "run", EXAMPLES / file, model, *named],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "parameters", "names"),
+    [
+        ("heat.py", "heat", ["alpha=0.10"], {"x", "temperature"}),
+        ("epidemic.py", "epidemic", ["reproduction=2"], {"day", "susceptible", "exposed", "infectious", "recovered"}),
+        ("epidemic.py", "predators", [], {"year", "prey", "predators"}),
+    ],
+)
+def test_a_published_example_gives_json(file: str, model: str, parameters: list[str], names: set[str]) -> None:
+    done = run(file, model, *parameters)
+    assert set(json.loads(done.stdout)) == names, done.stderr
+
+
+@needs_ngspice
+def test_the_published_filter_gives_csv() -> None:
+    done = run("circuit.py", "lowpass", "points=1")
+    assert done.stdout.startswith("frequency_hz,gain_db,phase_deg\n100.0,"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("parameters", "path", "word"),
+    [
+        (["points=1\n.control\nshell touch owned\n.endc"], None, "points"),
+        (["resistance=1e300"], None, "resistance"),
+        (["start=100", "stop=10"], None, "refused: stop must be above start"),
+        ([], "/nowhere", "failed: ngspice is not installed"),
+    ],
+)
+def test_the_published_filter_says_why_it_does_not_run(parameters: list[str], path: str | None, word: str) -> None:
+    done = run("circuit.py", "lowpass", *parameters, **({} if path is None else {"PATH": path}))
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert word in done.stderr

@@ -78,15 +78,16 @@ class Client:
         self.history.append(seen)
         return seen
 
-    async def converse(self, target: str, random: Random) -> Seen:
+    async def converse(self, target: str, random: Random, seconds: float) -> Seen:
         """Ask until something else than 202, the pending 304 and a broken connection comes, with the last tag.
 
-        Where nothing answers, or in place of a Retry-After of a second, it waits a fraction of that.
+        Where nothing answers, or in place of a Retry-After of a second, it waits a fraction of that;
+        after these seconds it gives up.
         """
-        tag = ""
+        tag, deadline = "", time.monotonic() + seconds
         while True:
             seen = await self.ask(target, tag)
-            if not seen.pending and seen.status != NO_ANSWER:
+            if (not seen.pending and seen.status != NO_ANSWER) or time.monotonic() > deadline:
                 return seen
             tag = seen.tag or tag
             await asyncio.sleep(random.uniform(0.02, 0.25))

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.harness import Answer, Server
 
@@ -22,6 +23,13 @@ MODELS = Path(__file__).parent / "models"
 PENDING = (202, 304)
 _URL = re.compile(rb"(http://127\.0\.0\.1:\d+)")
 _MARK = "TEST_MARK"
+
+
+class Relation(NamedTuple):
+    """Where a process belongs."""
+
+    parent: int
+    session: int
 
 
 class Service(Server):
@@ -47,13 +55,17 @@ class Service(Server):
         self.log = ""
 
     def start(self) -> Service:
-        """Returns when the service says that it serves; the seconds that it took are appended to `started_in`."""
+        """Returns when the service says that it serves.
+
+        The seconds that it took are appended to `started_in`, without those for which its processes
+        waited for a processor: other tests run on this machine too.
+        """
         began = time.monotonic()
         ready = self.spawn()
         assert ready.wait(30), f"not ready: {self.log}"
         assert self.process is not None
         assert _URL.search(self.printed), f"exit {self.process.wait(10)}: {self.log}"
-        self.started_in.append(time.monotonic() - began)
+        self.started_in.append(time.monotonic() - began - sum(map(_waited, self.processes())))
         self.url = f"http://127.0.0.1:{self.port}"
         return self
 
@@ -97,23 +109,26 @@ class Service(Server):
             for pid in self.processes():
                 kill_process(pid, self.mark)
 
-    def processes(self) -> dict[int, int]:
-        """Every living process that carries the mark, with its parent."""
-        return {
-            pid: parent
-            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-            if (parent := _marked(pid, self.mark))
-        }
+    def processes(self) -> dict[int, Relation]:
+        """Every living process that carries the mark."""
+        found = ((pid, _marked(pid, self.mark)) for pid in map(int, filter(str.isdigit, os.listdir("/proc"))))
+        return {pid: relation for pid, relation in found if relation is not None}
 
-    def warm(self) -> int | None:
-        """The warm process: the child that is the parent of the runs."""
-        children = [pid for pid, parent in self.processes().items() if parent == self.pid]
-        return children[0] if len(children) == 1 else None
-
-    def model_processes(self) -> list[int]:
-        """The processes that the warm process forked."""
+    def helpers(self) -> list[int]:
+        """The processes between the service and its runs: its child, and what is in that one's session."""
         everyone = self.processes()
-        return [pid for pid, parent in everyone.items() if everyone.get(parent) == self.pid]
+        sessions = {relation.session for relation in everyone.values() if relation.parent == self.pid}
+        return [pid for pid, relation in everyone.items() if relation.session in sessions and pid != self.pid]
+
+    def runs(self) -> list[int]:
+        """The leaders of the runs: each has a session of its own below a helper."""
+        helpers = set(self.helpers())
+        found = self.processes().items()
+        return [pid for pid, relation in found if relation.parent in helpers and relation.session == pid]
+
+    def others(self) -> list[int]:
+        """All that belongs to runs that go on, or was left behind by those that have ended."""
+        return sorted(self.processes().keys() - {self.pid, *self.helpers()})
 
     def executions(self) -> list[str]:
         """What the models wrote down, one entry for each time that one was really begun."""
@@ -157,7 +172,7 @@ def kill_process(pid: int, mark: str) -> bool:
     except OSError:
         return False
     try:
-        if not _marked(pid, mark):
+        if _marked(pid, mark) is None:
             return False
         signal.pidfd_send_signal(handle, signal.SIGKILL)
     except OSError:
@@ -204,12 +219,20 @@ def steady(service: Service, target: str) -> Iterator[list[Answer]]:
     assert {answer.status for answer in answers} == {200}
 
 
-def _marked(pid: int, mark: str) -> int | None:
-    """The parent of a process that carries the mark; None for zombies and those of others."""
+def _waited(pid: int) -> float:
+    """Seconds for which the first thread of a process was ready and had no processor (proc_pid_schedstat(5))."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def _marked(pid: int, mark: str) -> Relation | None:
+    """What a process is that carries the mark; None for zombies and those of others."""
     try:
         if f"{_MARK}={mark}".encode() not in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             return None
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        state, parent, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
     except OSError:
         return None
-    return None if state in "ZX" else int(parent)
+    return None if state in "ZX" else Relation(int(parent), int(session))

@@ -26,7 +26,8 @@ def test_nothing_outlives_the_service(service: Service, gates: Gates) -> None:
     tags = [service.get(target).etag for target in targets]
     eventually(lambda: len(gates.waiting()) == 3, 20, "three runs wait at their gates")
     before = service.processes()
-    assert len(before) >= 2 + 3 * 3, "service, warm process, and of each run itself, its child and its descendant"
+    assert len(service.others()) >= 3 * 3, "of each run itself, its child and its descendant"
+    assert service.helpers()
 
     service.kill()
     eventually(lambda: not service.processes(), AT_ONCE, "everything is gone")
@@ -42,32 +43,31 @@ def test_nothing_outlives_the_service(service: Service, gates: Gates) -> None:
     assert {answer.status for answer in service.results(targets).values()} == {200}
 
 
-def test_the_warm_process_takes_its_runs_along_and_comes_again(service: Service, gates: Gates) -> None:
+@pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
+def test_a_helper_takes_its_runs_along_and_comes_again(service: Service, gates: Gates, which: int) -> None:
     names = [gates.new() for _ in range(2)]
     targets = [f"/gated?gate={name}" for name in names]
     tags = [service.get(target).etag for target in targets]
     eventually(lambda: len(gates.waiting()) == 2, 20, "two runs wait at their gates")
-    warm = service.warm()
-    runs = service.model_processes()
-    assert warm is not None
+    helpers, runs = sorted(service.helpers()), service.runs()
     assert len(runs) == 2
-    assert kill_process(warm, service.mark)
-    eventually(lambda: not set(runs) & set(service.processes()), AT_ONCE, "its runs are gone")
+    assert kill_process(helpers[which], service.mark)
+    eventually(lambda: not {*helpers, *runs} & set(service.processes()), AT_ONCE, "all helpers and runs are gone")
     for target, tag in zip(targets, tags, strict=True):
         assert service.get(target, tag).status == 304
     gates.open(*names)
     assert {answer.status for answer in service.results(targets).values()} == {200}
-    assert service.warm() not in (None, warm)
+    assert service.helpers()
 
 
 def test_a_run_that_has_ended_leaves_nobody_behind(service: Service, gates: Gates) -> None:
     name = gates.new()
     assert service.get(f"/family?gate={name}").status == 202
     eventually(gates.waiting, 20, "the run waits at its gate")
-    assert len(service.processes()) >= 5
+    assert len(service.others()) >= 3
     gates.open(name)
     assert service.result(f"/family?gate={name}").status == 200
-    eventually(lambda: len(service.processes()) == 2, AT_ONCE, "service and warm process are alone again")
+    eventually(lambda: not service.others(), AT_ONCE, "the service is alone again")
 
 
 def test_the_data_directory_is_the_owners_alone(service: Service) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -103,11 +102,6 @@ def not_finite() -> dict[str, Any]:
 def setup_data() -> list[int]:
     TABLE.append(4)
     return TABLE
-
-
-@app.model(version="1")
-def chance() -> list[float]:
-    return [random.random(), hash("text") % 1000]
 
 
 @app.model(version="1")
@@ -225,5 +219,6 @@ app.command("escaping", [PYTHON, "-c", EVENTS + "say(result='../spec.json')"], v
 app.command("declining", [PYTHON, "-c", EVENTS + "say(refused='not today')"], version="1")
 app.command("babbling", [PYTHON, "-c", EVENTS + "f = open(os.environ['RUN_EVENTS'], 'wb', 0); f.write(b'x' * 200000);"
             r"f.write(b'\n[]\nnull\n{\"progress\": true}\n{\"progress\": \"1\"}\n{\"refused\": 1}\n\xff\n');"
-            "say(result='r', media_type='not a type'); say(progress=7, message=3); print('fine')"], version="1")  # fmt: skip
+            "say(result='r', media_type='not a type'); say(progress=7, message=3); print('fine')"],
+            version="1")  # fmt: skip
 app.command("pouring", ["sh", "-c", "exec cat /dev/zero"], version="1")

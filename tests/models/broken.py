@@ -13,5 +13,5 @@ app = Registry()
 def never() -> None: ...
 
 
-if "etagere.supervisor.child" in sys.modules:
+if sys.argv[0].endswith("warm.py"):
     raise LookupError("the table is not there")

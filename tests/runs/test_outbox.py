@@ -97,5 +97,5 @@ async def test_a_put_that_is_cancelled_is_handed_over_all_the_same(database: Dat
     putting = asyncio.ensure_future(outbox.put(outcome(resource("a"))))
     await asyncio.sleep(0)
     putting.cancel()
-    assert (await outbox.take()).resource.id == "a"
+    assert (await asyncio.wait_for(outbox.take(), 10)).resource.id == "a"
     assert putting.cancelled()

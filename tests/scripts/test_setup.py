@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -125,16 +126,25 @@ def test_a_moved_checkout_is_made_anew(made: Path, tmp_path: Path) -> None:
     assert works(moved)
 
 
-def test_an_interrupted_setup_heals(tmp_path: Path) -> None:
+def test_an_interrupted_and_a_failed_setup_heal(tmp_path: Path) -> None:
     root = checkout(tmp_path / "interrupted")
     process = start(root)
     deadline = time.monotonic() + 30
     while not (root / ".venv" / "bin" / "python").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
-    os.killpg(process.pid, 9)
+    os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (root / ".venv" / ".dependencies").exists()
+
+    lock = root / "requirements" / "dev.txt"
+    lock.write_text(f"sample @ {(root / 'missing.whl').as_uri()}\n")
+    status, _, err = setup(root)
+    assert status == 1
+    assert err.endswith("setup: The dependencies could not be installed.\n")
+    assert not (root / ".venv" / ".dependencies").exists()
+
+    lock.write_text("")
     assert setup(root)[0] == 0
     assert works(root)
 
@@ -163,12 +173,3 @@ def test_a_missing_venv_module_is_named(tmp_path: Path) -> None:
     assert (status, out) == (2, "")
     assert err.startswith(f"setup: {tmp_path}/bin/python3 lacks its venv or ensurepip module")
     assert err.count("\n") == 1
-
-
-def test_a_failed_installation_is_not_taken_for_done(tmp_path: Path) -> None:
-    root = checkout(tmp_path / "root")
-    (root / "requirements" / "dev.txt").write_text(f"sample @ {(root / 'missing.whl').as_uri()}\n")
-    status, _, err = setup(root)
-    assert status == 1
-    assert err.endswith("setup: The dependencies could not be installed.\n")
-    assert not (root / ".venv" / ".dependencies").exists()

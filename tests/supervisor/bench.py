@@ -99,9 +99,9 @@ class Watched:
         return bool(waiting.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
-def exists(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
+    """Whether a process that should be dead is, or will be in a moment."""
     try:
-        os.kill(pid, 0)
+        return Watched([pid]).gone_within(1.0)
     except ProcessLookupError:
-        return False
-    return True
+        return True

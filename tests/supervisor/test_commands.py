@@ -7,11 +7,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.supervisor.bench import Bench
 
 from etagere.core.representation import Kind
 from etagere.supervisor.child import command_line
 from etagere.supervisor.supervisor import Crashed
-from tests.supervisor.bench import Bench
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.supervisor.bench import MIB, Bench, supervising
 
 from etagere.core.representation import Kind, Outcome
 from etagere.supervisor.supervisor import Crashed
-from tests.supervisor.bench import MIB, Bench, supervising
 
 pytestmark = pytest.mark.anyio
 
@@ -120,10 +120,6 @@ async def test_a_number_that_is_not_finite_is_named(bench: Bench) -> None:
 async def test_setup_is_done_once_and_every_run_has_it_unchanged(bench: Bench) -> None:
     assert result(await bench.run("setup_data")) == [1, 2, 3, 4]
     assert result(await bench.run("setup_data", id="b")) == [1, 2, 3, 4]
-
-
-async def test_chance_is_the_same_in_every_run(bench: Bench) -> None:
-    assert result(await bench.run("chance")) == result(await bench.run("chance", id="b"))
 
 
 async def test_fresh_and_threads_get_a_new_interpreter(bench: Bench) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import structlog
@@ -17,6 +16,7 @@ from etagere.asgi.responses import Receive, Response, Scope, Send
 from etagere.asgi.status import pending_document, status_of
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
+from etagere.core.lifecycle import Run
 from etagere.core.representation import Failure, Representation
 from etagere.errors import (
     InternalError,
@@ -56,7 +56,6 @@ class Application:
         *,
         max_target: int,
         dev: bool = False,
-        access_log: bool = False,
     ) -> None:
         self._service = service
         self._pages = pages
@@ -64,11 +63,9 @@ class Application:
         self._hosts = hosts
         self._max_target = max_target
         self._dev = dev
-        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        began = time.perf_counter()
         method, root = scope["method"], scope.get("root_path", "")
         path = _path(scope, root)
         try:
@@ -79,9 +76,6 @@ class Application:
             log.exception("fault", method=method, path=path)
             response = problems.of_problem(InternalError("The fault has been logged."), root)
         await response.send(send, head=method == "HEAD")
-        if self._access_log:
-            spent = round((time.perf_counter() - began) * 1000, 3)
-            log.info("request", method=method, path=path, status=response.status, ms=spent)
 
     async def _respond(self, scope: Scope, method: str, path: str, root: str) -> Response:
         fields = _fields(scope["headers"])
@@ -89,57 +83,59 @@ class Application:
         if method not in ("GET", "HEAD"):
             return _other_method(method)
         query: bytes = scope["query_string"]
-        if len(path) + 1 + len(query) > self._max_target:
-            raise TargetTooLong(f"It has {len(path) + 1 + len(query)} bytes; the limit is {self._max_target}.")
+        if (length := len(path) + 1 + len(query)) > self._max_target:
+            raise TargetTooLong(f"It has {length} bytes; the limit is {self._max_target}.")
         if path == "/" or path.startswith("/-/"):
             return self._pages(path, fields.get(b"accept"), root)
         if not path.startswith("/r/"):
             address, start = self._service.locate(path[1:], query)
-            return await self._resource(address, start, fields, "../" * (path.count("/") - 1), root)
+            return await self._resource(_Request(address, start, fields, "../" * (path.count("/") - 1), root))
         id, _, rest = path[3:].partition("/")
         address, start = self._service.locate_id(id)
         if rest == "status":
-            return self._status(address, fields, root)
+            return self._status(_Request(address, start, fields, "../../", root))
         if rest:
             raise NotFound(f"A resource has no {rest[:40]!r}.")
-        return await self._resource(address, start, fields, "../", root)
+        return await self._resource(_Request(address, start, fields, "../", root))
 
-    async def _resource(self, address: Address, start: Start, fields: Fields, base: str, root: str) -> Response:
-        wanted = negotiate(fields.get(b"accept"), address.media_type)
+    async def _resource(self, request: _Request) -> Response:
+        address = request.address
+        wanted = negotiate(request.fields.get(b"accept"), address.media_type)
         if wanted is Wanted.nothing and not address.fixed:
             raise NotAcceptable(
                 f"{address.model} is given as {address.media_type}.",
                 formats=[{"name": address.format, "media_type": address.media_type}],
             )
-        answer = await self._service.answer(address, _conditions(fields), start)
-        decision, run = answer.decision, answer.run
-        if run is not None and decision in (Decision.still_pending, Decision.accepted):
-            now, position = self._service.clock.now(), self._service.runs.position(run.id)
-            if decision is Decision.still_pending:
-                return responses.still_pending(run, position, now)
-            document = pending_document(run, position, now, base)
-            if wanted is Wanted.page:
-                page = self._waiting_page(document, base, f"{base}r/{run.id}")
-                return responses.accepted_page(run, position, now, base, page)
-            return responses.accepted(run, position, now, base, document)
-        return await self._settled(answer, address, start, fields, base, root)
+        answer = await self._service.answer(address, _conditions(request.fields), request.start)
+        if answer.decision is Decision.still_pending:
+            return responses.still_pending(*self._told(answer))
+        if answer.decision is Decision.accepted:
+            return self._accepted(request, answer, page=wanted is Wanted.page)
+        return await self._settled(request, answer)
 
-    async def _settled(
-        self, answer: Answer, address: Address, start: Start, fields: Fields, base: str, root: str
-    ) -> Response:
+    def _told(self, answer: Answer) -> tuple[Run, int | None, float]:
+        """What is told of a pending run: itself, its position, and the time that it is told."""
+        assert answer.run is not None
+        return answer.run, self._service.runs.position(answer.run.id), self._service.clock.now()
+
+    def _accepted(self, request: _Request, answer: Answer, *, page: bool) -> Response:
+        run, position, now = self._told(answer)
+        document = pending_document(run, position, now, request.base)
+        if not page:
+            return responses.accepted(run, position, now, request.base, document)
+        body = self._waiting_page(document, request.base, f"{request.base}r/{run.id}")
+        return responses.accepted_page(run, position, now, request.base, body)
+
+    async def _settled(self, request: _Request, answer: Answer) -> Response:
         found = answer.found
         if answer.decision is Decision.precondition_failed:
             raise PreconditionFailed("If-Match names another state than the present one.")
         if answer.decision is Decision.still_ready:
-            tag = answer.tag
-            if tag is None:
-                assert isinstance(found, Representation)
-                tag = etag.ready_tag(found.id, found.digest, found.format)
-            return responses.still_ready(tag, address, dev=self._dev)
+            return responses.still_ready(answer.tag or _tag_of(found), request.address, dev=self._dev)
         if isinstance(found, Failure):
-            return problems.of_failure(found, root, fresh=self._dev)
+            return problems.of_failure(found, request.root, fresh=self._dev)
         assert isinstance(found, Representation)
-        response = responses.ready(found, address, base, dev=self._dev)
+        response = responses.ready(found, request.address, request.base, dev=self._dev)
         if found.body is not None:
             return response
         try:
@@ -148,18 +144,33 @@ class Application:
             # The file is gone or not what was collected: never serve it, compute it again.
             log.error("stored result lost", id=found.id)
             await self._service.cache.discard(found.id)
-            return await self._resource(address, start, fields, base, root)
+            return await self._resource(request)
         return response
 
-    def _status(self, address: Address, fields: Fields, root: str) -> Response:
-        base = "../../"
-        document = status_of(self._service, address, base, root)
-        if negotiate(fields.get(b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
-            page = self._waiting_page(document, base, f"../{address.id}")
+    def _status(self, request: _Request) -> Response:
+        address = request.address
+        document = status_of(self._service, address, request.base, request.root)
+        if negotiate(request.fields.get(b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
+            page = self._waiting_page(document, request.base, f"../{address.id}")
             return responses.page_response(page, control=b"no-store")
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
         response.headers.append((b"vary", b"Accept"))
         return response
+
+
+class _Request(NamedTuple):
+    """A request for a resource; `base` leads from its URI to the root, `root` is where we are mounted."""
+
+    address: Address
+    start: Start
+    fields: Fields
+    base: str
+    root: str
+
+
+def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
+    assert isinstance(found, Representation)
+    return etag.ready_tag(found.id, found.digest, found.format)
 
 
 def _path(scope: Scope, root: str) -> str:

@@ -11,7 +11,7 @@ import orjson
 
 from etagere.core import pacing
 from etagere.core.etag import EntityTag, pending_tag, ready_tag
-from etagere.core.lifecycle import Run
+from etagere.core.lifecycle import Run, State
 from etagere.core.representation import Representation
 from etagere.service import Address
 
@@ -53,7 +53,7 @@ class Response:
 
 def run_status(run: Run, position: int | None, now: float) -> bytes:
     """The Run-Status field: a dictionary of structured fields (RFC 9651)."""
-    status = f"state={run.state}"
+    status = "state=running" if run.state is State.running else "state=queued"
     if run.progress is not None:
         status += f", progress={round(run.progress, 3)}"
         left = pacing.eta(now - run.started if run.started else 0.0, run.progress)

@@ -124,9 +124,9 @@ def failure(row: tuple[Any, ...]) -> Failure:
 
 
 def touch(connection: apsw.Connection, used: Iterable[tuple[float, str]]) -> None:
-    """Note when ids were asked for."""
+    """Note when ids were asked for; what was delivered need not be kept for those who wait."""
     pairs = list(used)
-    connection.executemany("UPDATE representation SET used = ? WHERE id = ?", pairs)
+    connection.executemany("UPDATE representation SET used = ?, kept_until = 0 WHERE id = ?", pairs)
     connection.executemany("UPDATE ghost SET asked = ? WHERE id = ?", pairs)
 
 

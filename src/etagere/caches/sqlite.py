@@ -29,8 +29,9 @@ log = structlog.get_logger()
 class SqliteCache:
     """The `Cache` of a single service.
 
-    `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation is not
-    evicted for `keep` seconds after it was put, so that whoever waits for it finds it.
+    `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
+    nobody has asked for is not evicted for `keep` seconds after it was put, so that whoever waits
+    for it finds it.
     `nondeterministic` counts the resources that were computed again with another result.
     """
 

@@ -6,8 +6,8 @@ The steps are numbered as in the order of evaluation that docs/conversation.md g
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from etagere.core.etag import ANY, EntityTag, find_ready, pending_tag, short_digest, uncoded
 
@@ -35,8 +35,7 @@ class Decision(Enum):
     precondition_failed = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """The tags of If-Match and If-None-Match; None where the field is not there."""
 
     if_match: tuple[EntityTag, ...] | None = None
@@ -74,6 +73,8 @@ def decide(
     if conditions.if_match is not None and not _if_match(standing, id, format, conditions.if_match, known_digest):
         return Decision.precondition_failed, None  # 6
     tags = conditions.if_none_match or ()
+    if standing is Standing.pending and tags == (pending_tag(id),):
+        return Decision.still_pending, None  # a plain ping, without the detour
     if shown := _current(find_ready(tags, id, format), known_digest):  # 7
         return Decision.still_ready, shown
     if ANY in tags and standing is Standing.ready:

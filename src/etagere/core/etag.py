@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DIGEST_LENGTH = 10
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -19,8 +19,7 @@ _LIST = re.compile(rf"\s*(?:{_TAG.pattern}\s*)?(?:,\s*(?:{_TAG.pattern}\s*)?)*")
 _CODED = re.compile(r"(?:-gzip|-br|-zstd|;gzip)$")
 
 
-@dataclass(frozen=True, slots=True)
-class EntityTag:
+class EntityTag(NamedTuple):
     """An opaque tag and whether it is weak."""
 
     opaque: str
@@ -44,6 +43,8 @@ ANY = EntityTag("*")
 
 def parse(field: str) -> tuple[EntityTag, ...]:
     """The tags of an If-Match or If-None-Match field; none where the field is not well-formed."""
+    if single := _TAG.fullmatch(field):
+        return (EntityTag(single[2], single[1] is not None),)
     if field.strip() == "*":
         return (ANY,)
     if not _LIST.fullmatch(field):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import TypeAlias
 
 MAX_DEPTH = 32
 """How deep arrays and objects may nest."""
 
-# An unterminated string swallows the rest, which keeps the scan linear.
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# An unterminated string swallows the rest, which keeps the search linear.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_OTHER_BYTES = bytes(set(range(256)) - set(_STEPS))
 
 
 class Number(str):
@@ -50,19 +53,13 @@ def load(text: str) -> Json:
 
 def depth(text: str) -> int:
     """How deep the brackets of a JSON text nest, those inside strings not counted."""
-    level = deepest = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        if match[0] in "[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif match[0] in "]}":
-            level -= 1
-    return deepest
+    brackets = _STRING.sub("", text).encode("utf-8", "replace").translate(None, _OTHER_BYTES)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def quote(text: str) -> str:
     """A JSON string in the spelling of RFC 8785 §3.2.2.2."""
-    return json.dumps(text, ensure_ascii=False)
+    return _ENCODER.encode(text)
 
 
 def write_object(members: Mapping[str, str]) -> str:
@@ -80,6 +77,7 @@ def _refuse_constant(name: str) -> Json:
     raise ValueError(f"not JSON: {name} is no number")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _DECODER = json.JSONDecoder(
     parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=Members
 )

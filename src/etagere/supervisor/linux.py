@@ -38,13 +38,12 @@ def children() -> set[int]:
 
 def other_threads() -> list[str]:
     """The names of the threads beside the calling one, those that Python does not know included."""
-    named = {thread.native_id: thread.name for thread in threading.enumerate() if thread.native_id is not None}
+    named = {thread.native_id: thread.name for thread in threading.enumerate()}
     try:
-        native = {int(task.name): (task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
+        tasks = {int(task.name): (task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
     except OSError:
-        native = {}
-    everyone = {**native, **named}
-    return sorted(name for number, name in everyone.items() if number != threading.get_native_id())
+        return sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
+    return sorted(named.get(task, name) for task, name in tasks.items() if task != threading.get_native_id())
 
 
 def private_memory(session: int) -> int:

@@ -1,8 +1,8 @@
 """The warm process: imports the models once and forks a process for each run.
 
-`python -m etagere.supervisor.warm FD PARENT`, where FD is its end of a socket pair. It is one thread
-that waits for messages, for the end of its children and for the end of the service; that end, in
-whichever way it learns of it, is the end of every run.
+`python -m etagere.supervisor.warm FD SERVICE`, where FD is its end of a socket pair and SERVICE the
+process id of its parent. It is one thread that waits for messages, for the end of its children and
+for the end of the service; that end, in whichever way it learns of it, is the end of every run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,12 +21,12 @@ from typing import Any, NoReturn
 
 from etagere.errors import ImportFailed
 from etagere.supervisor import child
+from etagere.supervisor.guard import end_children, kill, kill_group, stand_guard
 from etagere.supervisor.linux import adopt_orphans, children, die_with_parent, other_threads
 from etagere.supervisor.program import Description, Job, load
 from etagere.supervisor.wire import Unpacker, pack
 
 _CHUNK = 65536
-_FAREWELL_SECONDS = 0.5
 
 
 class Channel:
@@ -63,15 +62,15 @@ class Channel:
 class WarmProcess:
     """The loop: start runs, report their ends."""
 
-    def __init__(self, channel: Channel, parent: int, description: Description, jobs: Mapping[str, Job]) -> None:
+    def __init__(self, channel: Channel, guard: int, description: Description, jobs: Mapping[str, Job]) -> None:
         self._channel = channel
-        self._parent = parent
+        self._guard = guard
         self._description = description
         self._jobs = jobs
         self._runs: dict[int, int] = {}
         # What the owner's setup has started is not a run's, and stays.
         self._spared = children()
-        self._threaded = bool(other_threads())
+        self._threads = other_threads()
         self._wakeup, self._alarm = os.pipe()
         for end in (self._wakeup, self._alarm):
             os.set_blocking(end, False)
@@ -81,18 +80,22 @@ class WarmProcess:
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
+        # Until now there was nothing to kill first.
         die_with_parent(signal.SIGHUP)
+        self._channel.send(ready=True, threads=self._threads)
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
         waiting.register(self._wakeup, select.POLLIN)
-        while os.getppid() == self._parent:
+        while os.getppid() == self._guard:
             ready = {descriptor for descriptor, _ in waiting.poll()}
             if self._wakeup in ready:
                 os.read(self._wakeup, _CHUNK)
                 self._reap()
             if self._channel.fileno() in ready and not self._obey():
                 break
-        self._end()
+        for pid in self._runs:
+            kill_group(pid)
+        end_children()
 
     def _obey(self) -> bool:
         messages = self._channel.receive()
@@ -121,7 +124,7 @@ class WarmProcess:
             os.close(self._alarm)
             child.enter(directory, parent)
             job = self._jobs[key]
-            if job.function is not None and (self._threaded or job.fresh or job.threads is not None):
+            if job.function is not None and (self._threads or job.fresh or job.threads is not None):
                 child.renew(key, directory, self._description, job.threads or 1)
             status = child.run(job, directory)
         except BaseException:
@@ -137,46 +140,24 @@ class WarmProcess:
     def _bury(self, pid: int) -> None:
         # Not yet waited for, the process keeps its id, so that the group is certainly its own.
         if pid in self._runs:
-            _kill_group(pid)
+            kill_group(pid)
         for orphan in children() - self._spared - self._runs.keys() - {pid}:
-            _kill(orphan)
+            kill(orphan)
         _, status = os.waitpid(pid, 0)
         token = self._runs.pop(pid, None)
         if token is not None:
             self._channel.send(exited=token, status=status)
 
-    def _end(self) -> None:
-        """Kill every run and whatever it has left, for as long as anything shows."""
-        for pid in self._runs:
-            _kill_group(pid)
-            _kill(pid)
-        deadline = time.monotonic() + _FAREWELL_SECONDS
-        while (left := children()) and time.monotonic() < deadline:
-            for pid in left:
-                _kill(pid)
-            with suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            time.sleep(0.002)
-
-
-def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
-
 
 def main() -> None:
     """Load the program that the first message holds, and serve."""
-    parent = int(sys.argv[2])
     # A terminal's Ctrl-C, or a stop of the whole service, is for the service: it drains first.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    guard = stand_guard(int(sys.argv[2]))
     die_with_parent(signal.SIGKILL)
+    if os.getppid() != guard:
+        child.leave(0)
     channel = Channel(int(sys.argv[1]))
     child.print_at_once()
     description = _first(channel)
@@ -191,9 +172,7 @@ def main() -> None:
     gc.collect()
     gc.disable()
     gc.freeze()
-    warm = WarmProcess(channel, parent, description, jobs)
-    channel.send(ready=True, threads=other_threads())
-    warm.serve()
+    WarmProcess(channel, guard, description, jobs).serve()
     child.leave(0)
 
 

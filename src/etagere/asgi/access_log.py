@@ -1,0 +1,36 @@
+"""A log line for each request; outside the application, because it costs more than a ping itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from etagere.asgi.responses import Receive, Scope, Send
+
+log = structlog.get_logger("etagere.access")
+
+
+class AccessLog:
+    """Wraps an ASGI application; query strings are data and are not logged."""
+
+    def __init__(self, application: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request through and log it."""
+        began = time.perf_counter()
+        statuses: list[int] = []
+
+        async def noted(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
+        await self._application(scope, receive, noted)
+        spent = round((time.perf_counter() - began) * 1000, 3)
+        log.info(
+            "request", method=scope["method"], path=scope["path"], status=statuses[-1] if statuses else None, ms=spent
+        )
