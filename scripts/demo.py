@@ -201,8 +201,8 @@ def invite(host: str) -> None:
     print(
         f"""
 Serving until Ctrl-C. In a browser:
-  http://{host}/          the models
-  http://{host}/-/docs    their parameters
+  http://{host}/                    the models
+  http://{host}/-/models/heat       its parameters
   {long_run}
 With curl, the same line again and again until the result is there:
   curl -i --etag-save tag --etag-compare tag '{long_run}'"""

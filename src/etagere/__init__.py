@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from etagere.application import Etagere
     from etagere.config import Settings
     from etagere.errors import DeclarationError, EtagereError, Refused, StartError
-    from etagere.progress import progress, track
+    from etagere.tracking import progress, track
 
 __all__ = ["DeclarationError", "Etagere", "EtagereError", "Refused", "Settings", "StartError", "progress", "track"]
 
@@ -21,8 +21,8 @@ _HOMES = {
     "EtagereError": "etagere.errors",
     "Refused": "etagere.errors",
     "StartError": "etagere.errors",
-    "progress": "etagere.progress",
-    "track": "etagere.progress",
+    "progress": "etagere.tracking",
+    "track": "etagere.tracking",
 }
 
 
@@ -32,10 +32,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    # `progress` is a function and a submodule: importing the submodule bound the wrong one here.
-    globals()[name] = value
-    return value
+    return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -7,12 +7,12 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import assert_never
 
 import structlog
 
-from etagere.core.lifecycle import Event, Run
+from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
+from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
 from etagere.core.representation import Failure, Kind, Outcome, Representation
 from etagere.errors import StorageFull
@@ -60,22 +60,32 @@ class Collector:
             except Exception:
                 # One broken outcome must not stop all others: its run is lost, and tried again.
                 log.exception("outcome not collected", id=outcome.resource.id)
-                await self._runs.advance(outcome.resource.id, Event.lose, outcome.attempt)
-                await self._forget(outcome)
+                await self._lose(outcome)
 
     async def _keep(self, outcome: Outcome) -> None:
-        if outcome.path is not None and not outcome.path.exists():
-            # It was in the cache before a crash could say so, or its run is tried again.
-            await self._runs.advance(outcome.resource.id, Event.lose, outcome.attempt)
-            await self._forget(outcome)
-            return
         run = self._runs.get(outcome.resource.id)
-        finished = await self._finished(outcome, run)
+        finished = self._kept_before(outcome) or await self._finished(outcome, run)
         while not await self._put(outcome, finished):  # noqa: ASYNC110 -- a full disk sends no event
             await asyncio.sleep(RETRY_SECONDS)
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
         await self._runs.advance(outcome.resource.id, event)
         self._settled(outcome.resource.queue)
+        await self._forget(outcome)
+
+    def _kept_before(self, outcome: Outcome) -> Representation | None:
+        """What a crash has let us collect twice: its file is in the cache already."""
+        if outcome.path is None or outcome.path.exists():
+            return None
+        found = self._cache.get(outcome.resource.id)
+        return found if isinstance(found, Representation) else None
+
+    async def _lose(self, outcome: Outcome) -> None:
+        try:
+            after = await self._runs.advance(outcome.resource.id, Event.lose, outcome.attempt)
+        except InvalidTransition:
+            after = None  # it is queued again already
+        if after is not None and after.ended:
+            await self._results.put(poisoned(after, outcome.resource, self._clock.now()))
         await self._forget(outcome)
 
     async def _put(self, outcome: Outcome, finished: Representation | Failure) -> bool:
@@ -125,26 +135,6 @@ class Collector:
             expires=now + remember(kept, elapsed),
             attempt=outcome.attempt,
         )
-
-
-def explain(outcome: Outcome) -> str:
-    """What a client is told of a failure: what happened and how long it ran, and nothing of the inside."""
-    ran = f"after {outcome.seconds:.1f} s"
-    match outcome.kind:
-        case Kind.refused:
-            return outcome.detail
-        case Kind.failed:
-            return f"The run failed {ran}: {outcome.detail}"
-        case Kind.timeout:
-            return f"The run was stopped {ran}, its time limit."
-        case Kind.memory:
-            return f"The run was stopped {ran} because it used more memory than its limit."
-        case Kind.poison:
-            return f"The run was given up. {outcome.detail}"
-        case Kind.succeeded:
-            return ""
-        case _:
-            assert_never(outcome.kind)
 
 
 def _read(path: Path, max_result: int) -> tuple[int, bytes, bytes | None]:

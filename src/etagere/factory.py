@@ -68,6 +68,7 @@ async def start(registry: Registry, settings: Settings) -> Running:
     """
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
+    from etagere.core.outcomes import poisoned
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
     from etagere.runs.memory import MemoryRunTable
@@ -75,7 +76,7 @@ async def start(registry: Registry, settings: Settings) -> Running:
     from etagere.service import Service
     from etagere.supervisor import program
     from etagere.supervisor.supervisor import Supervisor
-    from etagere.worker import Worker, poisoned
+    from etagere.worker import Worker
 
     clock = SystemClock()
     database = await Database.open(settings.data)
@@ -91,7 +92,8 @@ async def start(registry: Registry, settings: Settings) -> Running:
         supervisor = Supervisor(
             program.describe(registry), settings.data / "runs", max_result=settings.max_result, clock=clock
         )
-        await supervisor.start()
+        delivered = database.rows("SELECT id, attempt FROM outcome")
+        await supervisor.start({f"{id}.{attempt}" for id, attempt in delivered})
     except BaseException:
         await database.close()
         raise

@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from etagere.core.lifecycle import Event, Run, State
+from etagere.core.outcomes import poisoned
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.errors import LostProcess, StorageFull
 from etagere.model import Model, Registry
@@ -77,12 +78,6 @@ class Worker:
         after = await self._runs.advance(run.id, event, run.attempt)
         if after is not None and after.state is State.failed:
             await self._results.put(poisoned(after, resource, self._clock.now(), output))
-
-
-def poisoned(run: Run, resource: Resource, now: float, output: str = "") -> Outcome:
-    """The outcome of a run whose attempts are used up."""
-    detail = f"Its process died {run.crashes} times and was lost {run.losses} times."
-    return Outcome(resource, run.attempt, Kind.poison, run.started or now, now, detail=detail, output=output)
 
 
 def _order(model: Model, run: Run, resource: Resource) -> Order:

@@ -1,4 +1,4 @@
-"""A result that was evicted: its ready tag still holds, its digest is remembered, and the next GET computes it again."""
+"""An evicted result: its ready tag still holds, its digest is remembered, the next GET computes it again."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ def test_the_digest_is_not_asked_for_by_a_ping() -> None:
     [
         (S.ready, RT, True), (S.ready, "*", True), (S.pending, "*", True), (S.pending, RT, True),
         (S.absent, "*", False), (S.absent, RT, True), (S.ready, PT, False), (S.pending, PT, False),
-        (S.ready, OTHER_DIGEST, False), (S.ready, f"W/{RT}", False), (S.ready, RT[:-1] + '-gzip"', False), (S.failed, "*", False),
+        (S.ready, OTHER_DIGEST, False), (S.ready, f"W/{RT}", False), (S.ready, RT[:-1] + '-gzip"', False),
+        (S.failed, "*", False),
     ],
 )  # fmt: skip
 def test_if_match_compares_strongly_and_unstripped(standing: Standing, match: str, passes: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-
 from tests.models.conversation import app as models
 
 host = FastAPI(lifespan=models.lifespan)

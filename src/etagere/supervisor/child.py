@@ -17,14 +17,12 @@ from typing import NoReturn
 
 import orjson
 
-# Importing the submodule first would put it in the place of the function `etagere.progress`.
-from etagere import progress  # noqa: F401
 from etagere.encoding import EncodingError, encode
 from etagere.errors import ImportFailed, Refused
-from etagere.progress import report_to
 from etagere.supervisor.environment import threads
 from etagere.supervisor.linux import adopt_orphans, die_with_parent
 from etagere.supervisor.program import Description, Job, load, owners_traceback
+from etagere.tracking import report_to
 
 _LONGEST_TEXT = 10_000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

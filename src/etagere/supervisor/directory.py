@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,6 +83,13 @@ class RunDirectory:
         if not own:
             raise UnusableResult("the result that the run named is not a regular file of its own")
         real.replace(self.result)
+
+
+def sweep(directory: Path, kept: Collection[str]) -> None:
+    """Remove the directories of attempts whose names are not in `kept`; blocks."""
+    for path in directory.iterdir():
+        if path.name not in kept:
+            RunDirectory(path).remove()
 
 
 def _size(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -15,7 +15,7 @@ from etagere.core import media
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.errors import EtagereError
 from etagere.ports import Clock
-from etagere.supervisor.directory import RunDirectory, UnusableResult
+from etagere.supervisor.directory import RunDirectory, UnusableResult, sweep
 from etagere.supervisor.fifo import Events, Fifo, Tail
 from etagere.supervisor.linux import private_memory
 from etagere.supervisor.process import Process, Warm
@@ -72,13 +72,16 @@ class Supervisor:
         self._echo = echo
         self._warm = Warm(program)
 
-    async def start(self) -> None:
+    async def start(self, kept: Collection[str] = ()) -> None:
         """Make the directory and start the warm process.
+
+        What an earlier supervisor left in the directory is removed, but for the names in `kept`.
 
         Raises:
             ImportFailed: the models do not import; carries the traceback.
         """
         self._directory.mkdir(0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(sweep, self._directory, kept)
         await self._warm.start()
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etagere import progress, track
-from etagere.progress import report_to
+from etagere.tracking import report_to
 
 Told = list[tuple[float, str]]
 
