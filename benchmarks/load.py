@@ -33,13 +33,13 @@ def demand_wrk() -> None:
         raise SystemExit("benchmarks: wrk is missing (Debian and Ubuntu: apt install wrk)")
 
 
-def rate(server: Server, target: str, tag: str = "", *, connections: int = 32, seconds: int = 2) -> float:
+def rate(server: Server, target: str, tag: str = "", *, connections: int = 32, seconds: int = 1) -> float:
     """Requests per second of one target, from one thread."""
     condition = ["-H", f"If-None-Match: {tag}"] if tag else []
     return _wrk(server, target, condition, connections, seconds)
 
 
-def rotating_rate(server: Server, pings: Sequence[tuple[str, str]], *, seconds: int = 2) -> float:
+def rotating_rate(server: Server, pings: Sequence[tuple[str, str]], *, seconds: int = 1) -> float:
     """Requests per second of many targets, each with its tag, in turn."""
     with tempfile.TemporaryDirectory() as folder:
         lines, script = Path(folder, "pings"), Path(folder, "rotate.lua")

@@ -14,7 +14,7 @@ from benchmarks.servers import service
 FEW, MANY = 10, 10_000
 SHORT, LONG = 200, 5_000
 KIB_EACH = 4.0
-ROUNDS = 5
+ROUNDS = 11
 
 Ping = tuple[str, str]
 

@@ -10,7 +10,7 @@ from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.load import in_turn, rate
 from benchmarks.servers import bare, service
 
-ROUNDS = 5
+ROUNDS = 11
 # With seconds, n, text and values these are 20 parameters.
 SIXTEEN = "&".join(f"p{n:02}={n / 7:.6f}" for n in range(1, 17))
 LONGEST = 60_000

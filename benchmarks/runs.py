@@ -14,7 +14,7 @@ from benchmarks.servers import bare, service
 
 RUNS = 200
 CROWD = 1000
-ROUNDS = 5
+ROUNDS = 7
 P50_MS = 10.0
 TIMES_BARE, PLUS_MS = 3, 50.0
 

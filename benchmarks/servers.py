@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
 import resource
+import select
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,32 +47,33 @@ def _served(target: str, environment: dict[str, str]) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="etagere-benchmark-") as folder:
         log = Path(folder, "log")
         command = [sys.executable, "-m", "etagere", "serve", str(HERE / target)]
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(
                 [*command, "--port", "0", "--data", f"{folder}/data"],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=os.environ | environment,
-            )
-        try:
-            yield _ready(process, log)
-        finally:
-            process.terminate()
+            ) as process,
+        ):
             try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                yield _ready(process, log)
+            finally:
+                _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path) -> Server:
     assert process.stdout is not None
-    lines: queue.Queue[bytes] = queue.Queue()
-    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()  # type: ignore[union-attr]
-    try:
-        line = lines.get(timeout=START_SECONDS).decode()
-    except queue.Empty:
-        line = ""
+    told, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+    line = process.stdout.readline().decode() if told else ""
     found = re.search(r"http://([0-9.]+):([0-9]+)", line)
     if found is None:
         raise SystemExit(f"benchmarks: the server did not start:\n{log.read_text()}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from benchmarks.figures import Figure
 from benchmarks.servers import bare, service
 
-IMPORTS, STARTS = 15, 7
+IMPORTS, STARTS = 15, 5
 IMPORT_MS, START_S = 100.0, 1.5
 
 

@@ -1,0 +1,103 @@
+"""The driver over the real parts: what is parsed when, and what is started when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import AfterValidator
+
+from etagere.config import Settings
+from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
+from etagere.core.etag import pending_tag
+from etagere.errors import OverCapacity, Stopping, UnknownId
+from etagere.factory import Running, start
+from etagere.model import Registry
+from etagere.service import Service, model_key
+
+pytestmark = pytest.mark.anyio
+validations: list[int] = []
+
+
+def noted(value: int) -> int:
+    validations.append(value)
+    return value
+
+
+def doubled(x: Annotated[int, AfterValidator(noted)]) -> int:
+    """Twice x."""
+    return 2 * x
+
+
+@pytest.fixture
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    registry = Registry()
+    registry.model(version="1")(doubled)
+    running = await start(registry, Settings(data=tmp_path / "data", runs=1, max_pending=1))
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def service(running: Running) -> Service:
+    return running.service
+
+
+async def test_a_target_is_parsed_once(service: Service) -> None:
+    service.locate("doubled", b"x=1")
+    parsed = len(validations)
+    assert parsed > 0
+    for _ in range(10):
+        address, _ = service.locate("doubled", b"x=1")
+    assert len(validations) == parsed
+    assert service.locate("doubled", b"x=01")[0] == address
+    assert len(validations) > parsed
+
+
+async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Service) -> None:
+    service.locate("doubled", b"x=" + b"0" * 50_000 + b"1")
+    assert all(len(key) == 32 for key in service._memo)
+
+
+async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, service: Service) -> None:
+    small = Service(service.registry, service.runs, service.cache, running._engine, service.clock, memo_size=2)
+    for n in range(3):
+        small.locate("doubled", b"x=%d" % n)
+    parsed = len(validations)
+    small.locate("doubled", b"x=2")
+    assert len(validations) == parsed
+    small.locate("doubled", b"x=0")
+    assert len(validations) > parsed
+
+
+async def test_while_stopping_nothing_is_started_and_pings_go_on(service: Service) -> None:
+    address, begin = service.locate("doubled", b"x=1")
+    assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
+    service.stopping = True
+    ping = await service.answer(address, Conditions(None, (pending_tag(address.id),)), begin)
+    assert ping.decision in (Decision.still_pending, Decision.send)
+    other, begin = service.locate("doubled", b"x=2")
+    with pytest.raises(Stopping):
+        await service.answer(other, UNCONDITIONAL, begin)
+
+
+async def test_over_capacity_names_when_to_ask_again(running: Running, service: Service) -> None:
+    await running._engine.stop()  # nothing is worked off
+    address, begin = service.locate("doubled", b"x=1")
+    assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
+    other, begin_other = service.locate("doubled", b"x=2")
+    with pytest.raises(OverCapacity) as full:
+        await service.answer(other, UNCONDITIONAL, begin_other)
+    assert full.value.retry_after is not None
+    assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
+
+
+async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:
+    with pytest.raises(UnknownId):
+        service.locate_id("a" * 32)
+
+
+def test_the_key_of_a_canonical_uri() -> None:
+    assert model_key("/heat@1.2?alpha=0.1") == model_key("/heat@1.2") == "heat@1.2"
