@@ -19,8 +19,7 @@ from watchfiles import PythonFilter, awatch
 from etagere import server
 from etagere.application import Etagere
 from etagere.config import Settings
-from etagere.core.canonical import resource_id, resource_uri
-from etagere.core.representation import Kind, Outcome, Resource
+from etagere.core.representation import Kind, Outcome
 from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
 from etagere.factory import SystemClock
 from etagere.loader import load
@@ -60,7 +59,7 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
     """One run, in the same environment as under the server; 0 where it succeeded, else 1."""
     _log_to_stderr()
     application = load(target)
-    model, bound, resource = _bind(application, name, pairs)
+    model, bound = _bind(application, name, pairs)
     with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
         supervisor = Supervisor(
             program.describe(application),
@@ -71,7 +70,7 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
         )
         await supervisor.start()
         try:
-            outcome = await supervisor.run(_order(model, bound, resource), _bar)
+            outcome = await supervisor.run(Order.of(model, bound, attempt=1), _bar)
         except Crashed as crash:
             raise EtagereError(f"the run crashed: {crash.detail}") from crash
         finally:
@@ -81,7 +80,8 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
 
 async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
     """Print the canonical URI and the id; 0."""
-    _, _, resource = _bind(load(target), name, pairs)
+    model, bound = _bind(load(target), name, pairs)
+    resource = model.resource(bound)
     sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
     return 0
 
@@ -116,30 +116,16 @@ async def _change(folders: Sequence[Path]) -> None:
         return
 
 
-def _bind(application: Etagere, name: str, pairs: Sequence[str]) -> tuple[Model, Bound, Resource]:
+def _bind(application: Etagere, name: str, pairs: Sequence[str]) -> tuple[Model, Bound]:
     split = [pair.partition("=") for pair in pairs]
     if broken := [pair for pair, (_, equals, _) in zip(pairs, split, strict=True) if not equals]:
         raise EtagereError(f"a parameter is written NAME=VALUE, not {', '.join(broken)}")
     model, _, _ = application.find(name)
     try:
-        bound = model.parameters.parse_pairs([(key, value) for key, _, value in split])
+        return model, model.parameters.parse_pairs([(key, value) for key, _, value in split])
     except InvalidParameters as invalid:
         faults = "".join(f"\n  {error.parameter}: {error.reason}" for error in invalid.errors)
         raise EtagereError(f"{len(invalid.errors)} faults in the parameters:{faults}") from invalid
-    uri = resource_uri(model.name, model.version, bound.query)
-    return model, bound, Resource(resource_id(uri), uri, model.key)
-
-
-def _order(model: Model, bound: Bound, resource: Resource) -> Order:
-    options = model.options
-    return Order(
-        resource,
-        attempt=1,
-        parameters=bound.json,
-        time_limit=options.time_limit,
-        memory_limit=options.memory_limit,
-        media_type=options.media_type,
-    )
 
 
 def _bar(fraction: float, message: str) -> bool:

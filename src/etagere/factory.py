@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from etagere.caches.sqlite import SqliteCache
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.runs.memory import MemoryRunTable
+    from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
 
@@ -66,40 +68,33 @@ async def start(registry: Registry, settings: Settings) -> Running:
     Raises:
         StartError: the data directory is locked or broken, or the models do not import.
     """
+    from etagere.database import Database
+
+    database = await Database.open(settings.data)
+    try:
+        return await _assemble(registry, settings, database, SystemClock())
+    except BaseException:
+        await database.close()
+        raise
+
+
+async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
-    from etagere.core.outcomes import poisoned
-    from etagere.database import Database
     from etagere.engines.local import LocalEngine
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
-    from etagere.supervisor import program
-    from etagere.supervisor.supervisor import Supervisor
     from etagere.worker import Worker
 
-    clock = SystemClock()
-    database = await Database.open(settings.data)
-    try:
-        registry, retired = await _versions(registry, database, dev=settings.dev)
-        outbox = Outbox(database)
-        runs = MemoryRunTable(database, clock, settings.max_pending, partial(_concurrency, registry))
-        for run, resource in await runs.load():
-            await outbox.put(poisoned(run, resource, clock.now()))
-        cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
-        if not database.clean:
-            await cache.sweep()
-        supervisor = Supervisor(
-            program.describe(registry), settings.data / "runs", max_result=settings.max_result, clock=clock
-        )
-        delivered = database.rows("SELECT id, attempt FROM outcome")
-        await supervisor.start({f"{id}.{attempt}" for id, attempt in delivered})
-    except BaseException:
-        await database.close()
-        raise
+    registry, retired = await _versions(registry, database, dev=settings.dev)
+    outbox = Outbox(database)
+    runs = MemoryRunTable(database, clock, settings.max_pending, partial(_concurrency, registry))
+    cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    await _take_up(database, outbox, runs, cache, clock)
+    supervisor = await _supervisor(registry, settings, database, clock)
     worker = Worker(registry, runs, outbox, supervisor, clock)
-    queues = {model.options.queue for model in registry.models.values()}
-    engine = LocalEngine(worker, queues, settings.runs)
+    engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=engine.wake)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
@@ -107,6 +102,29 @@ async def start(registry: Registry, settings: Settings) -> Running:
     collecting = asyncio.create_task(collector.collect(), name="collector")
     await engine.start()
     return Running(_application(service, settings), service, engine, collecting, supervisor, cache, database)
+
+
+async def _take_up(
+    database: Database, outbox: Outbox, runs: MemoryRunTable, cache: SqliteCache, clock: SystemClock
+) -> None:
+    """What the last service left behind."""
+    from etagere.core.outcomes import poisoned
+
+    for run, resource in await runs.load():
+        await outbox.put(poisoned(run, resource, clock.now()))
+    if not database.clean:
+        await cache.sweep()
+
+
+async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Supervisor:
+    from etagere.supervisor import program
+    from etagere.supervisor.supervisor import Supervisor
+
+    directory, largest = settings.data / "runs", settings.max_result
+    supervisor = Supervisor(program.describe(registry), directory, max_result=largest, clock=clock)
+    uncollected = database.rows("SELECT id, attempt FROM outcome")
+    await supervisor.start({f"{id}.{attempt}" for id, attempt in uncollected})
+    return supervisor
 
 
 def _application(service: Service, settings: Settings) -> Application | AccessLog:

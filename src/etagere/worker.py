@@ -12,7 +12,7 @@ from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.errors import LostProcess, StorageFull
-from etagere.model import Model, Registry
+from etagere.model import Registry
 from etagere.ports import Clock, ResultQueue, RunTable
 from etagere.supervisor.supervisor import Crashed, Order, Superseded, Supervisor
 
@@ -54,8 +54,9 @@ class Worker:
             await self._runs.advance(run.id, Event.cancel)
             return
         try:
+            _, bound = model.bind(resource.uri.partition("?")[2].encode())
             report = partial(self._runs.report, run.id, run.attempt)
-            outcome = await self._supervisor.run(_order(model, run, resource), report)
+            outcome = await self._supervisor.run(Order.of(model, bound, run.attempt), report)
         except Crashed as crash:
             await self._put_back(run, resource, Event.crash, crash.detail, crash.output)
         except LostProcess as lost:
@@ -78,18 +79,6 @@ class Worker:
         after = await self._runs.advance(run.id, event, run.attempt)
         if after is not None and after.state is State.failed:
             await self._results.put(poisoned(after, resource, self._clock.now(), output))
-
-
-def _order(model: Model, run: Run, resource: Resource) -> Order:
-    _, bound = model.bind(resource.uri.partition("?")[2].encode())
-    return Order(
-        resource,
-        run.attempt,
-        bound.json,
-        time_limit=model.options.time_limit,
-        memory_limit=model.options.memory_limit,
-        media_type=model.options.media_type,
-    )
 
 
 def _tell(run: Run, outcome: Outcome) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from etagere.core import media
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.errors import EtagereError
+from etagere.model import Model
+from etagere.parameters import Bound
 from etagere.ports import Clock
 from etagere.supervisor.directory import RunDirectory, UnusableResult, sweep
 from etagere.supervisor.fifo import Events, Fifo, Tail
@@ -54,6 +56,13 @@ class Order:
     time_limit: float
     memory_limit: int | None
     media_type: str | None
+
+    @classmethod
+    def of(cls, model: Model, bound: Bound, attempt: int) -> Order:
+        """An attempt to run a model with these parameters, within its own limits."""
+        options = model.options
+        limits = options.time_limit, options.memory_limit, options.media_type
+        return cls(model.resource(bound), attempt, bound.json, *limits)
 
 
 class Supervisor:
