@@ -241,7 +241,7 @@ def test_a_browser_gets_a_page_while_it_waits_and_the_result_afterwards(server: 
     with open(gates / "page", "w"):
         pass
     assert server.result("/gated?gate=page", Accept=CHROME)["Content-Type"] == "application/json"
-    for name in ("waiting.js", "style.css"):
+    for name in ("waiting.js", "style.css", "icon.svg"):
         assert server.get(f"/-/static/{name}").status == 200
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 SOONEST, LATEST = 1, 30
+TELLING = 0.01
+"""Progress below this says nothing yet of the time that is left."""
 
 
 def retry_after(elapsed: float) -> int:
@@ -15,7 +17,7 @@ def retry_after(elapsed: float) -> int:
 
 def eta(running: float, progress: float | None) -> float | None:
     """Seconds left of a run that has come as far as `progress` (0 to 1) in `running` seconds; None if unknown."""
-    if not progress or running <= 0:
+    if progress is None or progress < TELLING or running <= 0:
         return None
     return running * (1 - progress) / progress
 

@@ -1,6 +1,7 @@
 "use strict";
 // The conversation of docs/conversation.md, as any client holds it: ask, keep the tag, ask again with it.
 const result = new URL(document.body.dataset.result, location.href);
+const name = document.title;
 const state = document.getElementById("state");
 const progress = document.getElementById("progress");
 const detail = document.getElementById("detail");
@@ -14,7 +15,7 @@ function show(status) {
   state.textContent = text;
   if (fields.progress) {
     progress.value = Number(fields.progress);
-    document.title = document.title.replace(/^(\d+ % )?/, `${Math.round(progress.value * 100)} % `);
+    document.title = `${Math.floor(progress.value * 100)} % ${name}`;
   }
 }
 
