@@ -32,6 +32,7 @@ Action = Callable[[apsw.Connection], T]
 SCHEMA_VERSION = 1
 LARGEST_BATCH = 256
 BUSY_TIMEOUT_MS = 5000
+RETRY_AFTER_S = 5
 # A batch of large bodies would leave its log at that size for ever.
 LARGEST_LOG = 64 * 1024 * 1024
 
@@ -184,7 +185,7 @@ class Database:
         except Exception as error:
             self._roll_back(error)
             for job in jobs:
-                job.error = StorageFull("The data directory cannot be written at the moment.")
+                job.error = StorageFull("The data directory cannot be written at the moment.", retry_after=RETRY_AFTER_S)
                 job.error.__cause__ = error
 
     def _roll_back(self, error: Exception) -> None:
