@@ -185,7 +185,9 @@ class Database:
         except Exception as error:
             self._roll_back(error)
             for job in jobs:
-                job.error = StorageFull("The data directory cannot be written at the moment.", retry_after=RETRY_AFTER_S)
+                job.error = StorageFull(
+                    "The data directory cannot be written at the moment.", retry_after=RETRY_AFTER_S
+                )
                 job.error.__cause__ = error
 
     def _roll_back(self, error: Exception) -> None:

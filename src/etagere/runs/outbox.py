@@ -34,11 +34,14 @@ class Outbox:
     async def put(self, outcome: Outcome) -> None:
         """See `ResultQueue.put`.
 
-        Where it cannot be recorded it is handed over all the same: then a crash before it is
-        collected costs another computation.
+        It is handed over at once: what the collector records comes after it in the journal. Where it
+        cannot be recorded, a crash before it is collected costs another computation.
         """
-        # Recorded but not handed over, it would be out of reach until the next start.
-        await asyncio.shield(self._hand_over(outcome))
+        self._outcomes.put_nowait(outcome)
+        try:
+            await self._database.write(partial(_insert, outcome=outcome))
+        except StorageFull as error:
+            log.warning("an outcome was not journalled", id=outcome.resource.id, cause=repr(error.__cause__))
 
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""
@@ -47,13 +50,6 @@ class Outbox:
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`; one that a crash brings back is collected again, which changes nothing."""
         self._database.post(partial(_delete, id=outcome.resource.id, attempt=outcome.attempt))
-
-    async def _hand_over(self, outcome: Outcome) -> None:
-        try:
-            await self._database.write(partial(_insert, outcome=outcome))
-        except StorageFull as error:
-            log.warning("an outcome was not journalled", id=outcome.resource.id, cause=repr(error.__cause__))
-        self._outcomes.put_nowait(outcome)
 
     def _take_up(self, id: str, attempt: int, content: str) -> None:
         try:

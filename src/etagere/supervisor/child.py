@@ -1,4 +1,4 @@
-"""The process of one run: `enter` after the fork, then a function, a command or a new interpreter."""
+"""The process of one run: `separate` and `enter`, then a function, a command or a new interpreter."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Events:
             os.close(fifo)
 
 
-def enter(directory: Path, parent: int) -> None:
-    """Make the forked process one of its own: session, signals, environment, standard streams."""
+def separate(parent: int) -> None:
+    """Make the forked process one of its own: session, signals, and dead when `parent` is."""
     os.setsid()
     die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
@@ -68,6 +68,10 @@ def enter(directory: Path, parent: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.enable()
+
+
+def enter(directory: Path) -> None:
+    """Give it a run's environment and standard streams."""
     os.environ["RUN_DIR"] = str(directory / "work")
     os.environ["RUN_SPEC"] = str(directory / "spec.json")
     os.environ["RUN_EVENTS"] = str(directory / "events")

@@ -109,7 +109,7 @@ class Events:
         except orjson.JSONDecodeError:
             return
         match event:
-            case {"progress": float() | int() as fraction}:
+            case {"progress": float() | int() as fraction} if not isinstance(fraction, bool):
                 self._news = (min(1.0, max(0.0, float(fraction))), _text(event.get("message"))[:_LONGEST_MESSAGE])
             case {"refused": str() as detail}:
                 self.refused = detail[:_LONGEST_DETAIL]

@@ -24,6 +24,7 @@ from etagere.supervisor import child
 from etagere.supervisor.guard import end_children, kill, kill_group, stand_guard
 from etagere.supervisor.linux import adopt_orphans, children, die_with_parent, other_threads
 from etagere.supervisor.program import Description, Job, load
+from etagere.supervisor.spare import Spare
 from etagere.supervisor.wire import Unpacker, pack
 
 _CHUNK = 65536
@@ -68,6 +69,7 @@ class WarmProcess:
         self._description = description
         self._jobs = jobs
         self._runs: dict[int, int] = {}
+        self._spare: Spare | None = None
         # What the owner's setup has started is not a run's, and stays.
         self._spared = children()
         self._threads = other_threads()
@@ -82,6 +84,7 @@ class WarmProcess:
             signal.signal(number, lambda *_: None)
         # Until now there was nothing to kill first.
         die_with_parent(signal.SIGHUP)
+        self._stand_by()
         self._channel.send(ready=True, threads=self._threads)
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
@@ -101,28 +104,40 @@ class WarmProcess:
         messages = self._channel.receive()
         for message in messages or ():
             self._start(message["start"], message["model"], Path(message["directory"]))
+        self._stand_by()
         return messages is not None
 
     def _start(self, token: int, key: str, directory: Path) -> None:
-        parent = os.getpid()
         try:
-            pid = os.fork()
+            spare = self._spare or self._fork()
+            self._spare = None
+            if not spare.order(key, directory):
+                spare = self._fork()
+                spare.order(key, directory)
         except OSError as error:
             self._channel.send(lost=token, reason=f"no process could be started: {error.strerror}")
             return
-        if pid == 0:
-            self._become_run(key, directory, parent)
-        self._runs[pid] = token
-        self._channel.send(started=token, pid=pid)
+        self._runs[spare.pid] = token
+        self._channel.send(started=token, pid=spare.pid)
 
-    def _become_run(self, key: str, directory: Path, parent: int) -> NoReturn:
+    def _stand_by(self) -> None:
+        # Without a spare the next run is forked when it comes.
+        with suppress(OSError):
+            self._spare = self._spare or self._fork()
+
+    def _fork(self) -> Spare:
+        return Spare(self._let_go, self._become_run)
+
+    def _let_go(self) -> None:
+        signal.set_wakeup_fd(-1)
+        self._channel.close()
+        os.close(self._wakeup)
+        os.close(self._alarm)
+
+    def _become_run(self, key: str, directory: Path) -> NoReturn:
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            self._channel.close()
-            os.close(self._wakeup)
-            os.close(self._alarm)
-            child.enter(directory, parent)
+            child.enter(directory)
             job = self._jobs[key]
             if job.function is not None and (self._threads or job.fresh or job.threads is not None):
                 child.renew(key, directory, self._description, job.threads or 1)
@@ -141,7 +156,10 @@ class WarmProcess:
         # Not yet waited for, the process keeps its id, so that the group is certainly its own.
         if pid in self._runs:
             kill_group(pid)
-        for orphan in children() - self._spared - self._runs.keys() - {pid}:
+        if self._spare is not None and pid == self._spare.pid:
+            self._spare = None
+        ours = self._spared | self._runs.keys() | {pid} | ({self._spare.pid} if self._spare else set())
+        for orphan in children() - ours:
             kill(orphan)
         _, status = os.waitpid(pid, 0)
         token = self._runs.pop(pid, None)
