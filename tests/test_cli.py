@@ -188,6 +188,7 @@ def test_a_retired_version_is_served_from_the_cache_and_else_gone(file: Path, tm
         new = server.get("/area?radius=1", tag)
         assert (new.status, new.etag) == (202, f'W/"{resource_id("/area@2?radius=1")}"')
         assert server.result("/area?radius=1").json() == 4.0
+        assert server.get("/area@1.json?radius=1").etag == tag
         assert server.get("/area@3?radius=1").status == 404
 
 

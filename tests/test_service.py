@@ -46,48 +46,49 @@ def service(running: Running) -> Service:
 
 
 async def test_a_target_is_parsed_once(service: Service) -> None:
-    service.locate("doubled", b"x=1")
+    await service.locate("doubled", b"x=1")
     parsed = len(validations)
     assert parsed > 0
     for _ in range(10):
-        address, _ = service.locate("doubled", b"x=1")
+        address, _ = await service.locate("doubled", b"x=1")
     assert len(validations) == parsed
-    assert service.locate("doubled", b"x=01")[0] == address
+    respelled, _ = await service.locate("doubled", b"x=01")
+    assert respelled == address
     assert len(validations) > parsed
 
 
 async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Service) -> None:
-    service.locate("doubled", b"x=" + b"0" * 50_000 + b"1")
+    await service.locate("doubled", b"x=" + b"0" * 50_000 + b"1")
     assert all(len(key) == 32 for key in service._memo)
 
 
 async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, service: Service) -> None:
     small = Service(service.registry, service.runs, service.cache, running._engine, service.clock, memo_size=2)
     for n in range(3):
-        small.locate("doubled", b"x=%d" % n)
+        await small.locate("doubled", b"x=%d" % n)
     parsed = len(validations)
-    small.locate("doubled", b"x=2")
+    await small.locate("doubled", b"x=2")
     assert len(validations) == parsed
-    small.locate("doubled", b"x=0")
+    await small.locate("doubled", b"x=0")
     assert len(validations) > parsed
 
 
 async def test_while_stopping_nothing_is_started_and_pings_go_on(service: Service) -> None:
-    address, begin = service.locate("doubled", b"x=1")
+    address, begin = await service.locate("doubled", b"x=1")
     assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
     service.stopping = True
     ping = await service.answer(address, Conditions(None, (pending_tag(address.id),)), begin)
     assert ping.decision in (Decision.still_pending, Decision.send)
-    other, begin = service.locate("doubled", b"x=2")
+    other, begin = await service.locate("doubled", b"x=2")
     with pytest.raises(Stopping):
         await service.answer(other, UNCONDITIONAL, begin)
 
 
 async def test_over_capacity_names_when_to_ask_again(running: Running, service: Service) -> None:
     await running._engine.stop()  # nothing is worked off
-    address, begin = service.locate("doubled", b"x=1")
+    address, begin = await service.locate("doubled", b"x=1")
     assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
-    other, begin_other = service.locate("doubled", b"x=2")
+    other, begin_other = await service.locate("doubled", b"x=2")
     with pytest.raises(OverCapacity) as full:
         await service.answer(other, UNCONDITIONAL, begin_other)
     assert full.value.retry_after is not None

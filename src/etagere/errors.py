@@ -15,8 +15,9 @@ Errors that a client can meet carry the HTTP status and the problem type
         ├── MethodNotAllowed 405    ├── NotAcceptable 406
         ├── Retired 410             ├── PreconditionFailed 412
         ├── TargetTooLong 414       ├── Misdirected 421
-        ├── UnknownMethod 501       ├── InternalError 500
-        └── OverCapacity 503, StorageFull 503, Stopping 503
+        ├── FieldsTooLarge 431      ├── InternalError 500
+        ├── UnknownMethod 501
+        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503
 
 `Refused` stands beside the tree: a model raises it, so it is the model's word, not ours.
 """
@@ -177,6 +178,12 @@ class Misdirected(Problem):
     status, type, title = 421, "misdirected-request", "This server does not answer for this host name"
 
 
+class FieldsTooLarge(Problem):
+    """A header field is longer than the limit."""
+
+    status, type, title = 431, "fields-too-large", "A header field is too long"
+
+
 class UnknownMethod(Problem):
     """A method that we do not know."""
 
@@ -199,3 +206,9 @@ class Stopping(Problem):
     """The service is being stopped and starts nothing any more."""
 
     status, type, title = 503, "stopping", "The service is stopping"
+
+
+class NotStarted(Problem):
+    """A request that a page or a browser makes by itself needs a new run, and such requests start none."""
+
+    status, type, title = 503, "not-started", "Such a request does not start a run"

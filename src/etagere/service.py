@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import structlog
 
 from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
-from etagere.core.etag import EntityTag
+from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
 from etagere.core.media import format_name
-from etagere.core.representation import Failure, Ghost, Kind, Representation, Resource
-from etagere.errors import Retired, Stopping, UnknownId, UnknownVersion
+from etagere.core.representation import Failure, Kind, Representation, Resource
+from etagere.errors import NotStarted, Retired, Stopping, UnknownId, UnknownModel, UnknownVersion
+from etagere.flights import Flights
 from etagere.model import Model, Registry
 from etagere.ports import Cache, Clock, Engine, RunTable
+
+log = structlog.get_logger("etagere.service")
+
+LONG_QUERY = 4096
+"""Longer ones are parsed in a thread: the largest takes half a second."""
 
 Start = Callable[[], Resource]
 
@@ -39,8 +49,7 @@ class Address:
     retired: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A decision with what is needed to say it."""
 
     decision: Decision
@@ -75,8 +84,11 @@ class Service:
         self._retired = retired
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
+        self._resolving: Flights[bytes, tuple[Address, Start]] = Flights()
+        self._starting: Flights[str, Run] = Flights()
+        self._reported = lru_cache(maxsize=1024)(_report)
 
-    def locate(self, path: str, query: bytes) -> tuple[Address, Start]:
+    async def locate(self, path: str, query: bytes) -> tuple[Address, Start]:
         """The address of a request target, and how to make its resource, should it have to be started.
 
         Raises:
@@ -84,12 +96,17 @@ class Service:
         """
         key = hashlib.sha256(b"%b?%b" % (path.encode(), query)).digest()
         address = self._memo.get(key)
-        if address is None:
-            address = self._resolve(path, query)
-            self._memo[key] = address
-            if len(self._memo) > self._memo_size:
-                self._memo.popitem(last=False)
-        return address, partial(self._bind, path, query)
+        if address is not None:
+            self._memo.move_to_end(key)
+            return address, partial(self._bind, path, query)
+        if len(query) < LONG_QUERY:
+            found = self._resolve(path, query)
+        else:
+            found = await self._resolving.join(key, lambda: asyncio.to_thread(self._resolve, path, query))
+        self._memo[key] = found[0]
+        if len(self._memo) > self._memo_size:
+            self._memo.popitem(last=False)
+        return found
 
     def locate_id(self, id: str) -> tuple[Address, Start]:
         """The same for the alias `/r/{id}`.
@@ -97,44 +114,62 @@ class Service:
         Raises:
             UnknownId: there is no such resource, or it is forgotten.
         """
-        run, ghost = self.runs.get(id), self.cache.ghost(id)
+        run = self.runs.get(id)
+        ghost = None if run else self.cache.ghost(id)
         if run is None and ghost is None:
             raise UnknownId("Repeat the original request.")
         key = run.model if run else model_key(ghost.uri) if ghost else ""
         model = self.registry.models.get(key)
         address = _address(id, model, immutable=True) if model else self._retired_address(id, key)
-        return address, partial(self._revive, ghost, model)
+        return address, partial(self._revive, id, model)
 
-    async def answer(self, address: Address, conditions: Conditions, start: Start) -> Answer:
+    async def answer(self, address: Address, conditions: Conditions, start: Start, *, may_start: bool = True) -> Answer:
         """Decide, and start a run where that is the decision.
 
         Raises:
-            Problem: the run could not be started.
+            Problem: the run could not be started, or `may_start` forbids it.
         """
         id = address.id
-        run = self.runs.get(id)
+        # Whoever asks while the run is being recorded waits for that, and parses nothing.
+        run = self.runs.get(id) or await self._starting.current(id)
         found = None if run else self.cache.get(id)
         digest = partial(self._digest, found, id)
         decision, tag = decide(_standing(run, found), id, address.format, conditions, digest)
+        if tag is None and conditions.if_none_match:
+            self._doubt(conditions.if_none_match, address)
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
+        self._admit(address, may_start=may_start)
+        return Answer(Decision.accepted, await self._starting.join(id, lambda: self._submit(start)))
+
+    def _admit(self, address: Address, *, may_start: bool) -> None:
         if address.retired:
             raise Retired(f"{address.model} is no longer served; ask without a version for the newest.")
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
+        if not may_start:
+            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
+
+    async def _submit(self, start: Start) -> Run:
         run = await self.runs.submit(start())
         self._engine.wake(run.queue)
-        return Answer(Decision.accepted, run)
+        return run
 
-    def _resolve(self, path: str, query: bytes) -> Address:
+    def _doubt(self, tags: tuple[EntityTag, ...], address: Address) -> None:
+        """Report a ready tag of this resource that its digest speaks against: some run gave other bytes."""
+        if shown := find_ready(tags, address.id, address.format):
+            self._reported(address.id, address.model, shown)
+
+    def _resolve(self, path: str, query: bytes) -> tuple[Address, Start]:
         try:
             model, pinned, format = self.registry.find(path)
-        except UnknownVersion:
-            if path not in self._retired:
+        except (UnknownModel, UnknownVersion):
+            key = next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
+            if key is None:
                 raise
-            return self._resolve_retired(path, query)
+            return self._resolve_retired(key, query), partial(self._bind, path, query)
         resource, _ = model.bind(query)
-        return _address(resource.id, model, immutable=pinned, fixed=format is not None)
+        return _address(resource.id, model, immutable=pinned, fixed=format is not None), lambda: resource
 
     def _resolve_retired(self, key: str, query: bytes) -> Address:
         # Its parameters are not known any more, so only the canonical spelling leads to a result.
@@ -150,7 +185,8 @@ class Service:
         model, _, _ = self.registry.find(path)
         return model.bind(query)[0]
 
-    def _revive(self, ghost: Ghost | None, model: Model | None) -> Resource:
+    def _revive(self, id: str, model: Model | None) -> Resource:
+        ghost = self.cache.ghost(id)
         if ghost is None or model is None:
             raise UnknownId("Repeat the original request.")
         return Resource(ghost.id, ghost.uri, model.key, model.options.queue)
@@ -160,6 +196,10 @@ class Service:
             return found.digest
         ghost = self.cache.ghost(id)
         return ghost.digest if ghost else None
+
+
+def _report(id: str, model: str, shown: EntityTag) -> None:
+    log.warning("nondeterministic: a client has another result than ours", id=id, model=model, tag=str(shown))
 
 
 def _address(id: str, model: Model, *, immutable: bool, fixed: bool = False) -> Address:

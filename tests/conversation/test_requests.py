@@ -333,3 +333,57 @@ def test_a_ready_tag_is_the_hash_of_what_was_sent(server: Server) -> None:
     assert answer["Repr-Digest"] == f"sha-256=:{base64.b64encode(digest).decode()}:"
     assert answer.etag.split(".")[1] == base64.b32encode(digest).decode()[:10].lower()
     assert json.loads(answer.body) == {"x": 16.0, "label": "a"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_what_nobody_asked_for_starts_nothing_but_gets_what_is_there(server: Server, fields: dict[str, str]) -> None:
+    target = f"/quick?x={len(str(fields))}.5"
+    assert is_problem(server.request("GET", target, fields), 503, "not-started")
+    assert server.result(target).status == 200
+    assert server.request("GET", target, fields).status == 200
+
+
+def test_robots_are_kept_out(server: Server) -> None:
+    answer = server.get("/robots.txt")
+    assert (answer.status, answer["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.body == b"User-agent: *\nDisallow: /\n"
+
+
+@pytest.mark.parametrize("name", ["Accept", "If-None-Match", "If-Match", "Cookie"])
+def test_a_field_beyond_the_limit(server: Server, name: str) -> None:
+    answer = server.request("GET", "/quick?x=1", {name: "a" * 8193})
+    assert is_problem(answer, 431, "fields-too-large")
+
+
+def test_a_ready_tag_of_other_bytes_is_answered_in_full_and_reported_once(tmp_path: Path) -> None:
+    with Server.serve(MODELS, tmp_path / "data", env={"GATES": str(tmp_path)}) as server:
+        ready = server.result("/quick?x=1")
+        other = f'"{ready.etag.split(".")[0][1:]}.aaaaaaaaaa.json"'
+        for _ in range(3):
+            assert server.get("/quick?x=1", other).status == 200
+        server.stop()
+        assert server.printed.count(b"nondeterministic") == 1
+
+
+def test_a_long_query_is_parsed_once_for_all_who_ask_at_the_same_time(server: Server) -> None:
+    target = "/quick?label=" + "b" * 50_000 + "&x=77"
+    first = server.get(target)
+    assert first.status == 202
+    assert server.get(target, first.etag).status in (200, 304)
+    assert server.result(target).json()["x"] == 77.0
+
+
+def test_the_status_page_of_an_absent_resource_does_not_start_it(tmp_path: Path) -> None:
+    env = {"GATES": str(tmp_path), "ETAGERE_CACHE_SIZE": str(3 << 20)}
+    with Server.serve(MODELS, tmp_path / "data", env=env) as server:
+        id = server.result("/large?n=2&fill=1").etag[1:33]
+        assert server.result("/large?n=2&fill=2").status == 200
+        page = server.get(f"/r/{id}/status", Accept=CHROME)
+        assert b'data-state="absent"' in page.body

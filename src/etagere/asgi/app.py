@@ -19,6 +19,7 @@ from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.lifecycle import Run
 from etagere.core.representation import Failure, Representation
 from etagere.errors import (
+    FieldsTooLarge,
     InternalError,
     MethodNotAllowed,
     NotAcceptable,
@@ -33,6 +34,8 @@ from etagere.service import Address, Answer, Service, Start
 log = structlog.get_logger("etagere.http")
 
 ALLOW = "GET, HEAD, OPTIONS"
+OWN_PATHS = frozenset({"/", "/robots.txt"})
+LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
 Fields = dict[bytes, bytes]
 Pages = Callable[[str, bytes | None, str], Response]
@@ -85,10 +88,10 @@ class Application:
         query: bytes = scope["query_string"]
         if (length := len(path) + 1 + len(query)) > self._max_target:
             raise TargetTooLong(f"It has {length} bytes; the limit is {self._max_target}.")
-        if path == "/" or path.startswith("/-/"):
+        if path in OWN_PATHS or path.startswith("/-/"):
             return self._pages(path, fields.get(b"accept"), root)
         if not path.startswith("/r/"):
-            address, start = self._service.locate(path[1:], query)
+            address, start = await self._service.locate(path[1:], query)
             return await self._resource(_Request(address, start, fields, "../" * (path.count("/") - 1), root))
         id, _, rest = path[3:].partition("/")
         address, start = self._service.locate_id(id)
@@ -106,20 +109,30 @@ class Application:
                 f"{address.model} is given as {address.media_type}.",
                 formats=[{"name": address.format, "media_type": address.media_type}],
             )
-        answer = await self._service.answer(address, _conditions(request.fields), request.start)
+        if run := self._pinged(address.id, request.fields):
+            return responses.still_pending(*self._told(run))
+        fields = request.fields
+        answer = await self._service.answer(
+            address, _conditions(fields), request.start, may_start=_is_asked_for(fields)
+        )
         if answer.decision is Decision.still_pending:
-            return responses.still_pending(*self._told(answer))
+            return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
             return self._accepted(request, answer, page=wanted is Wanted.page)
         return await self._settled(request, answer)
 
-    def _told(self, answer: Answer) -> tuple[Run, int | None, float]:
+    def _pinged(self, id: str, fields: Fields) -> Run | None:
+        """The pending run whose tag is the one condition, which is what nearly every request is."""
+        plain = fields.get(b"if-none-match") == etag.pending_field(id) and b"if-match" not in fields
+        return self._service.runs.get(id) if plain else None
+
+    def _told(self, run: Run | None) -> tuple[Run, int | None, float]:
         """What is told of a pending run: itself, its position, and the time that it is told."""
-        assert answer.run is not None
-        return answer.run, self._service.runs.position(answer.run.id), self._service.clock.now()
+        assert run is not None
+        return run, self._service.runs.position(run.id), self._service.clock.now()
 
     def _accepted(self, request: _Request, answer: Answer, *, page: bool) -> Response:
-        run, position, now = self._told(answer)
+        run, position, now = self._told(answer.run)
         document = pending_document(run, position, now, request.base)
         if not page:
             return responses.accepted(run, position, now, request.base, document)
@@ -185,7 +198,15 @@ def _fields(headers: list[tuple[bytes, bytes]]) -> Fields:
     if len(fields) != len(headers):
         for name in fields:
             fields[name] = b", ".join(value for other, value in headers if other == name)
+    for name, value in fields.items():
+        if len(value) > LONGEST_FIELD:
+            raise FieldsTooLarge(f"{name.decode('latin-1')} has {len(value)} bytes; the limit is {LONGEST_FIELD}.")
     return fields
+
+
+def _is_asked_for(fields: Fields) -> bool:
+    """Whether somebody asks, and not a page that embeds us or a browser that looks ahead."""
+    return fields.get(b"sec-fetch-mode") != b"no-cors" and b"prefetch" not in fields.get(b"sec-purpose", b"")
 
 
 def _conditions(fields: Fields) -> Conditions:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from etagere.core import pacing
-from etagere.core.etag import EntityTag, pending_tag, ready_tag
+from etagere.core.etag import EntityTag, pending_field, ready_tag
 from etagere.core.lifecycle import Run, State
 from etagere.core.representation import Representation
 from etagere.service import Address
@@ -90,19 +91,25 @@ def still_ready(tag: EntityTag, address: Address, *, dev: bool) -> Response:
 
 def ready(found: Representation, address: Address, base: str, *, dev: bool) -> Response:
     """R200: the representation, without its content where that is a file."""
-    headers = [
-        (b"etag", str(ready_tag(found.id, found.digest, found.format)).encode("ascii")),
-        *_freshness(address, dev=dev),
-        (b"content-type", found.media_type.encode("latin-1")),
-        (b"content-length", b"%d" % found.size),
-        (b"repr-digest", b"sha-256=:%b:" % base64.b64encode(found.digest)),
+    about = _about(found.id, found.digest, found.format, found.media_type, found.size, found.seconds, base)
+    return Response(200, [*about, *_freshness(address, dev=dev)], found.body or b"")
+
+
+@lru_cache(maxsize=1024)
+def _about(
+    id: str, digest: bytes, format: str, media_type: str, size: int, seconds: float, base: str
+) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"etag", str(ready_tag(id, digest, format)).encode("ascii")),
+        (b"content-type", media_type.encode("latin-1")),
+        (b"content-length", b"%d" % size),
+        (b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)),
         NOSNIFF,
         (b"content-security-policy", b"sandbox"),
         (b"link", f'<{base}-/openapi.json>; rel="service-desc"'.encode("ascii")),
         (b"cache-status", b"etagere; hit"),
-        (b"server-timing", b"run;dur=%d" % (found.seconds * 1000)),
-    ]
-    return Response(200, headers, found.body or b"")
+        (b"server-timing", b"run;dur=%d" % (seconds * 1000)),
+    )
 
 
 def json_response(
@@ -121,7 +128,7 @@ def page_response(page: bytes, *, control: bytes = b"no-cache") -> Response:
 
 def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
     return [
-        (b"etag", str(pending_tag(run.id)).encode("ascii")),
+        (b"etag", pending_field(run.id)),
         NO_STORE,
         (b"retry-after", b"%d" % pacing.retry_after(now - run.created)),
         PENDING_VARY,

@@ -73,8 +73,6 @@ def decide(
     if conditions.if_match is not None and not _if_match(standing, id, format, conditions.if_match, known_digest):
         return Decision.precondition_failed, None  # 6
     tags = conditions.if_none_match or ()
-    if standing is Standing.pending and tags == (pending_tag(id),):
-        return Decision.still_pending, None  # a plain ping, without the detour
     if shown := _current(find_ready(tags, id, format), known_digest):  # 7
         return Decision.still_ready, shown
     if ANY in tags and standing is Standing.ready:

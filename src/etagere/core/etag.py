@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 DIGEST_LENGTH = 10
@@ -27,10 +28,6 @@ class EntityTag(NamedTuple):
 
     def __str__(self) -> str:
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
-
-    def matches(self, other: EntityTag) -> bool:
-        """Strong comparison (RFC 9110 §8.8.3.2)."""
-        return not self.weak and not other.weak and self.opaque == other.opaque
 
     def matches_weakly(self, other: EntityTag) -> bool:
         """Weak comparison (RFC 9110 §8.8.3.2)."""
@@ -62,6 +59,12 @@ def pending_tag(id: str) -> EntityTag:
     return EntityTag(id, weak=True)
 
 
+def pending_field(id: str) -> bytes:
+    """The pending tag as it stands in a field."""
+    return b'W/"%b"' % id.encode("ascii")
+
+
+@lru_cache(maxsize=1024)
 def short_digest(digest: bytes) -> str:
     """The part of a ready tag that stands for a SHA-256: the first 10 characters of its base32, in lower case."""
     return base64.b32encode(digest[:10]).decode("ascii")[:DIGEST_LENGTH].lower()
@@ -78,6 +81,8 @@ _READY = re.compile(r"([a-z2-7]{32})\.([a-z2-7]{10})\.([a-z0-9]+)")
 def find_ready(tags: Iterable[EntityTag], id: str, format: str) -> EntityTag | None:
     """The first tag that is a ready tag of this resource in this format, whatever its digest, as it was given out."""
     for tag in tags:
+        if not tag.opaque.startswith(id):
+            continue
         bare = uncoded(tag)
         found = _READY.fullmatch(bare.opaque)
         if found and found[1] == id and found[3] == format:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 from etagere.asgi.negotiation import Wanted, negotiate
@@ -12,17 +14,21 @@ from etagere.model import Model
 from etagere.service import Service
 from etagere.web.pages import Templates, static_files
 
+# A robot that follows links would start runs.
+ROBOTS = b"User-agent: *\nDisallow: /\n"
+
 
 class Routes:
-    """Answers for `/` and for everything under `/-/`."""
+    """Answers for `/`, `/robots.txt` and for everything under `/-/`."""
 
     def __init__(self, service: Service, templates: Templates, version: str) -> None:
         self._service = service
         self._templates = templates
         self._version = version
         self._static = static_files()
-        self._fixed = {
-            "/-/openapi.json": self._openapi,
+        self._described = lru_cache(maxsize=256)(self._model)
+        self._fixed: dict[str, Callable[[], Response]] = {
+            "/-/openapi.json": cache(self._openapi),
             "/-/health/live": self._live,
             "/-/health/ready": self._ready,
         }
@@ -35,11 +41,13 @@ class Routes:
         """
         if path == "/":
             return self._catalogue(accept)
+        if path == "/robots.txt":
+            return _text(ROBOTS)
         if found := self._fixed.get(path):
             return found()
         folder, _, name = path.removeprefix("/-/").partition("/")
         if folder == "models" and name:
-            return self._model(name)
+            return self._described(name)
         if folder == "static" and name in self._static:
             return self._file(name)
         raise NotFound("The models are listed at the root.")
@@ -93,11 +101,9 @@ class Routes:
         return json_response({"status": "ready"}, control=b"no-store")
 
     def _file(self, name: str) -> Response:
-        media_type, body = self._static[name]
-        headers = [
-            (b"cache-control", b"no-cache"),
-            (b"content-type", media_type),
-            (b"content-length", b"%d" % len(body)),
-            NOSNIFF,
-        ]
-        return Response(200, headers, body)
+        return _text(self._static[name][1], self._static[name][0])
+
+
+def _text(body: bytes, media_type: bytes = b"text/plain; charset=utf-8") -> Response:
+    length = (b"content-length", b"%d" % len(body))
+    return Response(200, [(b"cache-control", b"no-cache"), (b"content-type", media_type), length, NOSNIFF], body)

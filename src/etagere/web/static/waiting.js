@@ -5,6 +5,7 @@ const name = document.title;
 const state = document.getElementById("state");
 const progress = document.getElementById("progress");
 const detail = document.getElementById("detail");
+const PENDING = [202, 304, 503];
 let tag = null;
 
 function show(status) {
@@ -22,11 +23,12 @@ function show(status) {
 async function ask() {
   const headers = { Accept: "*/*" };
   if (tag) headers["If-None-Match"] = tag;
-  const answer = await fetch(result, { headers, cache: "no-store" });
-  if (answer.status !== 202 && answer.status !== 304 && answer.status !== 503) {
+  const answer = await fetch(result, { method: "HEAD", headers, cache: "no-store" });
+  if (!PENDING.includes(answer.status)) {
     location.replace(result);
     return;
   }
+  detail.textContent = "";
   tag = answer.headers.get("ETag") ?? tag;
   const status = answer.headers.get("Run-Status");
   if (status) show(status);
@@ -40,4 +42,5 @@ function poll() {
   });
 }
 
-poll();
+// To look at the state of a resource that nobody asks for does not start it.
+if (document.body.dataset.state !== "absent") poll();
