@@ -15,7 +15,7 @@ from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
 from etagere.model import Registry
-from etagere.service import Service, model_key
+from etagere.service import Address, Service, Start, model_key
 
 pytestmark = pytest.mark.anyio
 validations: list[int] = []
@@ -45,54 +45,66 @@ def service(running: Running) -> Service:
     return running.service
 
 
+async def located(service: Service, query: bytes) -> tuple[Address, Start]:
+    """As the application does it."""
+    target = b"/doubled?" + query
+    if address := service.recall(target):
+        return address, lambda: service.bind("doubled", query)
+    return await service.locate(target, "doubled", query)
+
+
+def asked() -> bool:
+    return True
+
+
 async def test_a_target_is_parsed_once(service: Service) -> None:
-    await service.locate("doubled", b"x=1")
+    await located(service, b"x=1")
     parsed = len(validations)
     assert parsed > 0
     for _ in range(10):
-        address, _ = await service.locate("doubled", b"x=1")
+        address, _ = await located(service, b"x=1")
     assert len(validations) == parsed
-    respelled, _ = await service.locate("doubled", b"x=01")
+    respelled, _ = await located(service, b"x=01")
     assert respelled == address
     assert len(validations) > parsed
 
 
 async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Service) -> None:
-    await service.locate("doubled", b"x=" + b"0" * 50_000 + b"1")
+    await located(service, b"x=" + b"0" * 50_000 + b"1")
     assert all(len(key) == 32 for key in service._memo)
 
 
 async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, service: Service) -> None:
     small = Service(service.registry, service.runs, service.cache, running._engine, service.clock, memo_size=2)
     for n in range(3):
-        await small.locate("doubled", b"x=%d" % n)
+        await located(small, b"x=%d" % n)
     parsed = len(validations)
-    await small.locate("doubled", b"x=2")
+    await located(small, b"x=2")
     assert len(validations) == parsed
-    await small.locate("doubled", b"x=0")
+    await located(small, b"x=0")
     assert len(validations) > parsed
 
 
 async def test_while_stopping_nothing_is_started_and_pings_go_on(service: Service) -> None:
-    address, begin = await service.locate("doubled", b"x=1")
-    assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
+    address, begin = await located(service, b"x=1")
+    assert (await service.answer(address, UNCONDITIONAL, begin, asked)).decision is Decision.accepted
     service.stopping = True
-    ping = await service.answer(address, Conditions(None, (pending_tag(address.id),)), begin)
+    ping = await service.answer(address, Conditions(None, (pending_tag(address.id),)), begin, asked)
     assert ping.decision in (Decision.still_pending, Decision.send)
-    other, begin = await service.locate("doubled", b"x=2")
+    other, begin = await located(service, b"x=2")
     with pytest.raises(Stopping):
-        await service.answer(other, UNCONDITIONAL, begin)
+        await service.answer(other, UNCONDITIONAL, begin, asked)
 
 
 async def test_over_capacity_names_when_to_ask_again(running: Running, service: Service) -> None:
     await running._engine.stop()  # nothing is worked off
-    address, begin = await service.locate("doubled", b"x=1")
-    assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
-    other, begin_other = await service.locate("doubled", b"x=2")
+    address, begin = await located(service, b"x=1")
+    assert (await service.answer(address, UNCONDITIONAL, begin, asked)).decision is Decision.accepted
+    other, begin_other = await located(service, b"x=2")
     with pytest.raises(OverCapacity) as full:
-        await service.answer(other, UNCONDITIONAL, begin_other)
+        await service.answer(other, UNCONDITIONAL, begin_other, asked)
     assert full.value.retry_after is not None
-    assert (await service.answer(address, UNCONDITIONAL, begin)).decision is Decision.accepted
+    assert (await service.answer(address, UNCONDITIONAL, begin, asked)).decision is Decision.accepted
 
 
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -28,7 +28,7 @@ log = structlog.get_logger("etagere.service")
 LONG_QUERY = 4096
 """Longer ones are parsed in a thread: the largest takes half a second."""
 
-Start = Callable[[], Resource]
+Start = Callable[[], Awaitable[Resource]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Address:
     """Where a request target leads: the resource and how this URI presents it.
 
     `immutable` says that the URI pins the version, `fixed` that it pins the format, `retired` that
-    the version is served from the cache alone.
+    the version is served from the cache alone; `base` leads from the URI to the root.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Address:
     immutable: bool
     fixed: bool = False
     retired: bool = False
+    base: str = ""
 
 
 class Answer(NamedTuple):
@@ -84,29 +85,35 @@ class Service:
         self._retired = retired
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
-        self._resolving: Flights[bytes, tuple[Address, Start]] = Flights()
+        self._resolving: Flights[bytes, tuple[Address, Resource | None]] = Flights()
         self._starting: Flights[str, Run] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
 
-    async def locate(self, path: str, query: bytes) -> tuple[Address, Start]:
-        """The address of a request target, and how to make its resource, should it have to be started.
+    def recall(self, target: bytes) -> Address | None:
+        """The address of a request target that was located before; its SHA-256 is all that is remembered of it."""
+        key = hashlib.sha256(target).digest()
+        address = self._memo.get(key)
+        if address is not None:
+            self._memo.move_to_end(key)
+        return address
+
+    async def locate(self, target: bytes, path: str, query: bytes) -> tuple[Address, Start]:
+        """The address of a target whose path below the root is `path`, and how to make its resource.
 
         Raises:
             Problem: the path names nothing, or the parameters are not valid.
         """
-        key = hashlib.sha256(b"%b?%b" % (path.encode(), query)).digest()
-        address = self._memo.get(key)
-        if address is not None:
-            self._memo.move_to_end(key)
-            return address, partial(self._bind, path, query)
-        if len(query) < LONG_QUERY:
-            found = self._resolve(path, query)
-        else:
-            found = await self._resolving.join(key, lambda: asyncio.to_thread(self._resolve, path, query))
-        self._memo[key] = found[0]
+        key = hashlib.sha256(target).digest()
+        address, resource = await self._resolving.join(key, lambda: self._resolve(path, query))
+        self._memo[key] = address
         if len(self._memo) > self._memo_size:
             self._memo.popitem(last=False)
-        return found
+        return address, _already(resource) if resource else partial(self.bind, path, query)
+
+    async def bind(self, path: str, query: bytes) -> Resource:
+        """The resource of a target, parsed again."""
+        model, _, _ = self.registry.find(path)
+        return await _bound(model, query)
 
     def locate_id(self, id: str) -> tuple[Address, Start]:
         """The same for the alias `/r/{id}`.
@@ -120,29 +127,33 @@ class Service:
             raise UnknownId("Repeat the original request.")
         key = run.model if run else model_key(ghost.uri) if ghost else ""
         model = self.registry.models.get(key)
-        address = _address(id, model, immutable=True) if model else self._retired_address(id, key)
+        address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
         return address, partial(self._revive, id, model)
 
-    async def answer(self, address: Address, conditions: Conditions, start: Start, *, may_start: bool = True) -> Answer:
+    async def answer(
+        self, address: Address, conditions: Conditions, start: Start, may_start: Callable[[], bool]
+    ) -> Answer:
         """Decide, and start a run where that is the decision.
 
         Raises:
             Problem: the run could not be started, or `may_start` forbids it.
         """
         id = address.id
-        # Whoever asks while the run is being recorded waits for that, and parses nothing.
-        run = self.runs.get(id) or await self._starting.current(id)
+        run = self.runs.get(id)
         found = None if run else self.cache.get(id)
+        if run is None and found is None:
+            # Whoever asks while the run is being recorded waits for that, and parses nothing.
+            run = await self._starting.current(id)
         digest = partial(self._digest, found, id)
         decision, tag = decide(_standing(run, found), id, address.format, conditions, digest)
         if tag is None and conditions.if_none_match:
             self._doubt(conditions.if_none_match, address)
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
-        self._admit(address, may_start=may_start)
+        self._admit(address, may_start())
         return Answer(Decision.accepted, await self._starting.join(id, lambda: self._submit(start)))
 
-    def _admit(self, address: Address, *, may_start: bool) -> None:
+    def _admit(self, address: Address, may_start: bool) -> None:
         if address.retired:
             raise Retired(f"{address.model} is no longer served; ask without a version for the newest.")
         if self.stopping:
@@ -151,7 +162,7 @@ class Service:
             raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
 
     async def _submit(self, start: Start) -> Run:
-        run = await self.runs.submit(start())
+        run = await self.runs.submit(await start())
         self._engine.wake(run.queue)
         return run
 
@@ -160,36 +171,34 @@ class Service:
         if shown := find_ready(tags, address.id, address.format):
             self._reported(address.id, address.model, shown)
 
-    def _resolve(self, path: str, query: bytes) -> tuple[Address, Start]:
+    async def _resolve(self, path: str, query: bytes) -> tuple[Address, Resource | None]:
+        base = "../" * path.count("/")
         try:
             model, pinned, format = self.registry.find(path)
         except (UnknownModel, UnknownVersion):
             key = next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
             if key is None:
                 raise
-            return self._resolve_retired(key, query), partial(self._bind, path, query)
-        resource, _ = model.bind(query)
-        return _address(resource.id, model, immutable=pinned, fixed=format is not None), lambda: resource
+            # Its parameters are not known any more, so only the canonical spelling leads to a result.
+            uri = f"/{key}?{query.decode('latin-1')}" if query else f"/{key}"
+            return self._retired_address(resource_id(uri), key), None
+        resource = await _bound(model, query)
+        return _address(resource.id, model, immutable=pinned, fixed=format is not None, base=base), resource
 
-    def _resolve_retired(self, key: str, query: bytes) -> Address:
-        # Its parameters are not known any more, so only the canonical spelling leads to a result.
-        uri = f"/{key}?{query.decode('latin-1')}" if query else f"/{key}"
-        return self._retired_address(resource_id(uri), key)
-
-    def _retired_address(self, id: str, key: str) -> Address:
+    def _retired_address(self, id: str, key: str, base: str = "") -> Address:
         found = self.cache.get(id)
         media_type = found.media_type if isinstance(found, Representation) else "application/json"
-        return Address(id, key, format_name(media_type), media_type, max_age=0, immutable=True, retired=True)
+        return Address(id, key, format_name(media_type), media_type, 0, immutable=True, retired=True, base=base)
 
-    def _bind(self, path: str, query: bytes) -> Resource:
-        model, _, _ = self.registry.find(path)
-        return model.bind(query)[0]
-
-    def _revive(self, id: str, model: Model | None) -> Resource:
+    async def _revive(self, id: str, model: Model | None) -> Resource:
         ghost = self.cache.ghost(id)
         if ghost is None or model is None:
             raise UnknownId("Repeat the original request.")
-        return Resource(ghost.id, ghost.uri, model.key, model.options.queue)
+        query = ghost.uri.partition("?")[2].encode()
+        resource = await _bound(model, query)
+        if resource.id != id:
+            raise UnknownId("The model's parameters have changed. Repeat the original request.")
+        return resource
 
     def _digest(self, found: Representation | Failure | None, id: str) -> bytes | None:
         if isinstance(found, Representation):
@@ -202,8 +211,22 @@ def _report(id: str, model: str, shown: EntityTag) -> None:
     log.warning("nondeterministic: a client has another result than ours", id=id, model=model, tag=str(shown))
 
 
-def _address(id: str, model: Model, *, immutable: bool, fixed: bool = False) -> Address:
-    return Address(id, model.key, model.format, model.media_type, model.options.max_age, immutable, fixed)
+async def _bound(model: Model, query: bytes) -> Resource:
+    if len(query) < LONG_QUERY:
+        return model.bind(query)[0]
+    return (await asyncio.to_thread(model.bind, query))[0]
+
+
+def _already(resource: Resource) -> Start:
+    async def start() -> Resource:
+        return resource
+
+    return start
+
+
+def _address(id: str, model: Model, *, immutable: bool, fixed: bool = False, base: str = "") -> Address:
+    max_age = model.options.max_age
+    return Address(id, model.key, model.format, model.media_type, max_age, immutable, fixed, base=base)
 
 
 def model_key(uri: str) -> str:

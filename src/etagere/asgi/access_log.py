@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-
-import structlog
+from urllib.parse import quote
 
 from etagere.asgi.responses import Receive, Scope, Send
+from etagere.logs import get_logger
 
-log = structlog.get_logger("etagere.access")
+log = get_logger("etagere.access")
 
 
 class AccessLog:
@@ -32,5 +32,11 @@ class AccessLog:
         await self._application(scope, receive, noted)
         spent = round((time.perf_counter() - began) * 1000, 3)
         log.info(
-            "request", method=scope["method"], path=scope["path"], status=statuses[-1] if statuses else None, ms=spent
+            "request", method=scope["method"], path=_path(scope), status=statuses[-1] if statuses else None, ms=spent
         )
+
+
+def _path(scope: Scope) -> str:
+    """The path as it was sent. What would not have had to be encoded there, such as a control character, is now."""
+    raw = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else quote(raw.partition(b"?")[0], safe="/%:@!$&'()*+,;=")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -17,7 +18,7 @@ from etagere.asgi.status import pending_document, status_of
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.lifecycle import Run
-from etagere.core.representation import Failure, Representation
+from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
     FieldsTooLarge,
     InternalError,
@@ -69,116 +70,119 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        method, root = scope["method"], scope.get("root_path", "")
-        path = _path(scope, root)
         try:
-            response = await self._respond(scope, method, path, root)
+            response = await self._respond(scope)
         except Problem as problem:
-            response = problems.of_problem(problem, root)
+            response = problems.of_problem(problem, scope.get("root_path", ""))
         except Exception:
-            log.exception("fault", method=method, path=path)
-            response = problems.of_problem(InternalError("The fault has been logged."), root)
-        await response.send(send, head=method == "HEAD")
+            log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
+            response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
+        await response.send(send, head=scope["method"] == "HEAD")
 
-    async def _respond(self, scope: Scope, method: str, path: str, root: str) -> Response:
+    async def _respond(self, scope: Scope) -> Response:
         fields = _fields(scope["headers"])
         self._hosts.check(fields.get(b"host"), scope.get("server"))
-        if method not in ("GET", "HEAD"):
-            return _other_method(method)
-        query: bytes = scope["query_string"]
+        if scope["method"] not in ("GET", "HEAD"):
+            return _other_method(scope["method"])
+        target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
+        address = self._service.recall(target)
+        if address is not None:
+            return await self._resource(scope, fields, address, None)
+        return await self._found(scope, fields, target)
+
+    async def _found(self, scope: Scope, fields: Fields, target: bytes) -> Response:
+        root, query = scope.get("root_path", ""), scope["query_string"]
+        path = _path(scope, root)
         if (length := len(path) + 1 + len(query)) > self._max_target:
             raise TargetTooLong(f"It has {length} bytes; the limit is {self._max_target}.")
         if path in OWN_PATHS or path.startswith("/-/"):
-            return self._pages(path, fields.get(b"accept"), root)
+            return self._pages(path, _limited(fields, b"accept"), root)
         if not path.startswith("/r/"):
-            address, start = await self._service.locate(path[1:], query)
-            return await self._resource(_Request(address, start, fields, "../" * (path.count("/") - 1), root))
+            address, start = await self._service.locate(target, path[1:], query)
+            return await self._resource(scope, fields, address, start)
         id, _, rest = path[3:].partition("/")
         address, start = self._service.locate_id(id)
         if rest == "status":
-            return self._status(_Request(address, start, fields, "../../", root))
+            return self._status(address, fields, root)
         if rest:
             raise NotFound(f"A resource has no {rest[:40]!r}.")
-        return await self._resource(_Request(address, start, fields, "../", root))
+        return await self._resource(scope, fields, address, start)
 
-    async def _resource(self, request: _Request) -> Response:
-        address = request.address
-        wanted = negotiate(request.fields.get(b"accept"), address.media_type)
+    async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
+        wanted = negotiate(_limited(fields, b"accept"), address.media_type)
         if wanted is Wanted.nothing and not address.fixed:
             raise NotAcceptable(
                 f"{address.model} is given as {address.media_type}.",
                 formats=[{"name": address.format, "media_type": address.media_type}],
             )
-        if run := self._pinged(address.id, request.fields):
+        ping = _is_ping(fields, address.id)
+        if ping and (run := self._service.runs.get(address.id)):
             return responses.still_pending(*self._told(run))
-        fields = request.fields
-        answer = await self._service.answer(
-            address, _conditions(fields), request.start, may_start=_is_asked_for(fields)
-        )
+        # The pending tag matches in no other state, so a ping is then a plain GET.
+        conditions = UNCONDITIONAL if ping else _conditions(fields)
+        start = start or partial(self._bind, scope)
+        answer = await self._service.answer(address, conditions, start, partial(_is_asked_for, fields))
         if answer.decision is Decision.still_pending:
             return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
-            return self._accepted(request, answer, page=wanted is Wanted.page)
-        return await self._settled(request, answer)
+            return self._accepted(address, answer, page=wanted is Wanted.page)
+        response = self._settled(scope, address, answer)
+        found = answer.found
+        if answer.decision is Decision.send and isinstance(found, Representation) and found.body is None:
+            response.stream = await self._stream(found)
+            if response.stream is None:
+                return await self._resource(scope, fields, address, start)
+        return response
 
-    def _pinged(self, id: str, fields: Fields) -> Run | None:
-        """The pending run whose tag is the one condition, which is what nearly every request is."""
-        plain = fields.get(b"if-none-match") == etag.pending_field(id) and b"if-match" not in fields
-        return self._service.runs.get(id) if plain else None
+    async def _bind(self, scope: Scope) -> Resource:
+        return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
 
     def _told(self, run: Run | None) -> tuple[Run, int | None, float]:
         """What is told of a pending run: itself, its position, and the time that it is told."""
         assert run is not None
         return run, self._service.runs.position(run.id), self._service.clock.now()
 
-    def _accepted(self, request: _Request, answer: Answer, *, page: bool) -> Response:
+    def _accepted(self, address: Address, answer: Answer, *, page: bool) -> Response:
         run, position, now = self._told(answer.run)
-        document = pending_document(run, position, now, request.base)
+        base = address.base
+        document = pending_document(run, position, now, base)
         if not page:
-            return responses.accepted(run, position, now, request.base, document)
-        body = self._waiting_page(document, request.base, f"{request.base}r/{run.id}")
-        return responses.accepted_page(run, position, now, request.base, body)
+            return responses.accepted(run, position, now, base, document)
+        body = self._waiting_page(document, base, f"{base}r/{run.id}")
+        return responses.accepted_page(run, position, now, base, body)
 
-    async def _settled(self, request: _Request, answer: Answer) -> Response:
+    def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
         found = answer.found
         if answer.decision is Decision.precondition_failed:
             raise PreconditionFailed("If-Match names another state than the present one.")
         if answer.decision is Decision.still_ready:
-            return responses.still_ready(answer.tag or _tag_of(found), request.address, dev=self._dev)
+            return responses.still_ready(answer.tag or _tag_of(found), address, dev=self._dev)
         if isinstance(found, Failure):
-            return problems.of_failure(found, request.root, fresh=self._dev)
+            return problems.of_failure(found, scope.get("root_path", ""), fresh=self._dev)
         assert isinstance(found, Representation)
-        response = responses.ready(found, request.address, request.base, dev=self._dev)
-        if found.body is not None:
-            return response
+        return responses.ready(found, address, address.base, dev=self._dev)
+
+    async def _stream(self, found: Representation) -> AsyncIterator[bytes] | None:
+        """The bytes of a file, its first chunk read before the answer begins; None where the file is lost."""
+        stream = self._service.cache.stream(found)
         try:
-            response.stream = await _primed(self._service.cache.stream(found))
+            first = await anext(stream)
         except FileNotFoundError:
-            # The file is gone or not what was collected: never serve it, compute it again.
+            # Gone, or not what was collected: never serve it, compute it again.
             log.error("stored result lost", id=found.id)
             await self._service.cache.discard(found.id)
-            return await self._resource(request)
-        return response
+            return None
+        return _resumed(first, stream)
 
-    def _status(self, request: _Request) -> Response:
-        address = request.address
-        document = status_of(self._service, address, request.base, request.root)
-        if negotiate(request.fields.get(b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
-            page = self._waiting_page(document, request.base, f"../{address.id}")
+    def _status(self, address: Address, fields: Fields, root: str) -> Response:
+        base = "../../"
+        document = status_of(self._service, address, base, root)
+        if negotiate(_limited(fields, b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
+            page = self._waiting_page(document, base, f"../{address.id}")
             return responses.page_response(page, control=b"no-store")
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
         response.headers.append((b"vary", b"Accept"))
         return response
-
-
-class _Request(NamedTuple):
-    """A request for a resource; `base` leads from its URI to the root, `root` is where we are mounted."""
-
-    address: Address
-    start: Start
-    fields: Fields
-    base: str
-    root: str
 
 
 def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
@@ -186,10 +190,13 @@ def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
     return etag.ready_tag(found.id, found.digest, found.format)
 
 
+def _raw_path(scope: Scope) -> bytes:
+    return scope.get("raw_path") or quote(scope["path"]).encode()
+
+
 def _path(scope: Scope, root: str) -> str:
     """The path below the mount point, still percent-encoded."""
-    raw = scope.get("raw_path")
-    path = raw.partition(b"?")[0].decode("latin-1") if raw else quote(scope["path"])
+    path = _raw_path(scope).partition(b"?")[0].decode("latin-1")
     return path.removeprefix(root) if root and path.startswith(root + "/") else path
 
 
@@ -198,10 +205,20 @@ def _fields(headers: list[tuple[bytes, bytes]]) -> Fields:
     if len(fields) != len(headers):
         for name in fields:
             fields[name] = b", ".join(value for other, value in headers if other == name)
-    for name, value in fields.items():
-        if len(value) > LONGEST_FIELD:
-            raise FieldsTooLarge(f"{name.decode('latin-1')} has {len(value)} bytes; the limit is {LONGEST_FIELD}.")
     return fields
+
+
+def _limited(fields: Fields, name: bytes) -> bytes | None:
+    """A field that has to be parsed, and may be kept."""
+    value = fields.get(name)
+    if value is not None and len(value) > LONGEST_FIELD:
+        raise FieldsTooLarge(f"{name.decode()} has {len(value)} bytes; the limit is {LONGEST_FIELD}.")
+    return value
+
+
+def _is_ping(fields: Fields, id: str) -> bool:
+    """Whether the pending tag is the one condition, which is what nearly every request is."""
+    return fields.get(b"if-none-match") == etag.pending_field(id) and b"if-match" not in fields
 
 
 def _is_asked_for(fields: Fields) -> bool:
@@ -210,7 +227,7 @@ def _is_asked_for(fields: Fields) -> bool:
 
 
 def _conditions(fields: Fields) -> Conditions:
-    match, none_match = fields.get(b"if-match"), fields.get(b"if-none-match")
+    match, none_match = _limited(fields, b"if-match"), _limited(fields, b"if-none-match")
     if match is None and none_match is None:
         return UNCONDITIONAL
     return Conditions(_tags(match), _tags(none_match))
@@ -226,12 +243,6 @@ def _other_method(method: str) -> Response:
     if method in OTHER_METHODS:
         raise MethodNotAllowed(f"Use one of {ALLOW}.", headers={"allow": ALLOW})
     raise UnknownMethod(f"Use one of {ALLOW}.")
-
-
-async def _primed(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The stream with its first chunk read, so that a missing file shows before the answer begins."""
-    first = await anext(stream)
-    return _resumed(first, stream)
 
 
 async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
