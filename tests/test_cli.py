@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,78 @@ def test_bad_settings_are_named(file: Path) -> None:
     assert "runs" in done.stderr
     (file.parent / "etagere.toml").write_text("colour = 1\n")
     assert "colour" in etagere("serve", str(file), cwd=file.parent).stderr
+
+
+def test_a_file_of_settings_that_is_named(file: Path, tmp_path: Path) -> None:
+    (file.parent / "etagere.toml").write_text("port = 70000\n")
+    (tmp_path / "other.toml").write_text('data = "from-other"\nport = 0\n')
+    command = [sys.executable, "-m", "etagere", "serve", "shapes.py", "--config", str(tmp_path / "other.toml")]
+    with Server(command, cwd=file.parent):
+        assert (file.parent / "from-other" / "lock").exists()
+    absent = etagere("serve", "shapes.py", "--config", "absent.toml", cwd=file.parent)
+    assert (absent.returncode, absent.stderr) == (2, "etagere: There is no file absent.toml.\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("port = \n", "etagere.toml: Invalid value"),
+        ("max_pendnig = 3\n", "etagere.toml: there is no setting max_pendnig; did you mean max_pending?"),
+    ],
+)
+def test_a_broken_file_of_settings_is_one_line(file: Path, content: str, said: str) -> None:
+    (file.parent / "etagere.toml").write_text(content)
+    for command in (("serve", "shapes.py"), ("run", "shapes.py", "area", "-p", "radius=1")):
+        done = etagere(*command, cwd=file.parent)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("etagere: ")
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("taken", ["", "runs", "blobs", "etagere.sqlite3/"])
+def test_a_data_directory_that_cannot_be_used_is_one_line(file: Path, tmp_path: Path, taken: str) -> None:
+    data = tmp_path / "data" if taken else Path("/proc/sys/data")
+    if taken.endswith("/"):
+        (data / taken).mkdir(parents=True)
+    elif taken:
+        data.mkdir()
+        (data / taken).touch()
+    done = etagere("serve", str(file), "--port", "0", "--data", str(data))
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert re.match(f"etagere: .*{data}.* (cannot be used|cannot be opened): ", done.stderr)
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", ">(exec true)"])
+def test_a_log_that_cannot_be_written_stops_nothing(file: Path, tmp_path: Path, stderr: str) -> None:
+    serve = f"exec {sys.executable} -m etagere serve {file} --access-log --port 0 --data {tmp_path / 'data'}"
+    with Server(["bash", "-c", f"{serve} 2> {stderr}"]) as server:
+        for radius in range(6):
+            assert server.result(f"/area?radius={radius}").json() == 3 * radius**2
+        assert server.stop() == 0
+
+
+def test_a_log_line_has_its_time_its_level_and_its_fields(file: Path, tmp_path: Path) -> None:
+    with Server.serve(file, tmp_path / "data", "--access-log") as server:
+        server.get("/nothing%0aat-all?x=1")
+    line = rb"^\d\d:\d\d:\d\d info    request method=GET path=/nothing%0aat-all status=404 ms=[0-9.]+$"
+    assert re.search(line, server.printed, re.MULTILINE)
+
+
+def test_only_http_1_and_a_bounded_head(file: Path, tmp_path: Path) -> None:
+    with Server.serve(file, tmp_path / "data") as server:
+        assert server.get("/area?radius=" + "0" * 59_000 + "1", Cookie="c" * 8000).status == 202
+        assert _said(server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == b""
+        endless = b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"c" * 200_000
+        assert _said(server, endless).startswith(b"HTTP/1.1 431 ")
+
+
+def _said(server: Server, request: bytes) -> bytes:
+    host, _, port = server.netloc.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection, suppress(ConnectionError):
+        connection.sendall(request)
+        return connection.recv(65536)
+    return b""
 
 
 def test_a_public_address_is_refused_unless_said(file: Path) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from etagere.asgi.responses import Receive, Scope, Send
-from etagere.config import Settings
-from etagere.errors import DeclarationError, StartError
-from etagere.factory import Running, start
+from etagere.config import Settings, unknown_setting
+from etagere.errors import DeclarationError, Problem, StartError, Stopping, Unavailable
+from etagere.factory import Running, refuse, start
+from etagere.logs import get_logger
 from etagere.model import Registry
 
-log = structlog.get_logger("etagere")
+if TYPE_CHECKING:
+    from etagere.asgi.responses import Receive, Scope, Send
+
+RETRY_AFTER_S = 5
+
+log = get_logger("etagere")
 
 
 class Etagere(Registry):
@@ -33,26 +36,35 @@ class Etagere(Registry):
 
     def __init__(self, **defaults: Any) -> None:
         super().__init__()
-        unknown = sorted(set(defaults) - set(Settings.model_fields))
-        if unknown:
-            raise DeclarationError(f"no such setting: {', '.join(unknown)}")
+        if unknown := sorted(set(defaults) - set(Settings.model_fields)):
+            raise DeclarationError("; ".join(map(unknown_setting, unknown)))
         self.defaults = defaults
         self._running: Running | None = None
         self._starting: asyncio.Task[Running] | None = None
+        self._stopped = False
 
     async def start(self, settings: Settings | None = None) -> None:
-        """Open the data directory and start to work.
+        """Open the data directory and start to work, unless a request did so already.
 
         Raises:
             StartError: it cannot start; the message says why.
         """
-        self._running = await start(self, settings or Settings.layered(self.defaults, {}))
+        self._stopped = False
+        try:
+            await self._started(settings)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop the runs under way, which are queued again, and close the data directory."""
-        running, self._running, self._starting = self._running, None, None
-        if running is not None:
-            await running.stop()
+        self._stopped = True
+        starting, self._starting, self._running = self._starting, None, None
+        if starting is None:
+            return
+        await asyncio.wait([starting])
+        if not starting.cancelled() and starting.exception() is None:
+            await starting.result().stop()
 
     @asynccontextmanager
     async def lifespan(self, host: object = None) -> AsyncIterator[None]:
@@ -66,32 +78,61 @@ class Etagere(Registry):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            running = self._running or await self._start_late()
-            await running.application(scope, receive, send)
+            try:
+                running = self._running or await self._start_late()
+            except Problem as problem:
+                await refuse(problem, scope, send)
+            else:
+                await running.application(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _start_late(self) -> Running:
+        if self._stopped:
+            raise Stopping("The service has been stopped.")
         if self._starting is None:
             log.warning("started by the first request; give the host application lifespan=models.lifespan")
-            self._starting = asyncio.create_task(start(self, Settings.layered(self.defaults, {})))
         try:
-            self._running = await asyncio.shield(self._starting)
-        except StartError:
+            return await self._started()
+        except Exception as error:
+            _report(error)
+            raise Unavailable("The reason is in the service's log.", retry_after=RETRY_AFTER_S) from error
+
+    async def _started(self, settings: Settings | None = None) -> Running:
+        """What runs; everybody who waits for the start waits for the same one."""
+        if self._starting is None:
+            settings = settings or Settings.layered(self.defaults, {})
+            self._starting = asyncio.create_task(start(self, settings))
+            self._starting.add_done_callback(self._settle)
+        return await asyncio.shield(self._starting)
+
+    def _settle(self, starting: asyncio.Task[Running]) -> None:
+        failed = starting.cancelled() or starting.exception() is not None
+        if starting is not self._starting:
+            return
+        if failed:
             self._starting = None
-            raise
-        return self._running
+        else:
+            self._running = starting.result()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             await self.start()
-        except StartError as error:
+        except Exception as error:
+            _report(error)
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _report(error: Exception) -> None:
+    if isinstance(error, StartError):
+        log.error("the service cannot start", reason=str(error))
+    else:
+        log.exception("the service cannot start")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,6 +13,7 @@ import typer
 
 from etagere import commands
 from etagere.errors import EtagereError, ImportFailed
+from etagere.logs import say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +34,7 @@ def serve(
     target: Target,
     host: Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 chooses a free one. [default: 8000]")] = None,
+    config: Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")] = None,
     data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
     runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload on change; versions follow the source.")] = False,
@@ -53,7 +56,7 @@ def serve(
         "access_log": access_log or None,
     }
     overrides = {name: value for name, value in given.items() if value is not None}
-    _run(commands.serve, target, overrides, insecure_public)
+    _run(commands.serve, target, overrides, config, insecure_public)
 
 
 @app.command()
@@ -83,16 +86,16 @@ def _run(command: Any, *arguments: Any) -> NoReturn:
     try:
         status = asyncio.run(command(*arguments))
     except ImportFailed as error:
-        sys.stderr.write(error.traceback)
+        say(error.traceback)
         status = _complain(error)
     except EtagereError as error:
         status = _complain(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     # The embedded server's threads may outlive the interpreter's end, and abort the process then.
     os._exit(status)
 
 
 def _complain(error: EtagereError) -> int:
-    sys.stderr.write(f"etagere: {error}\n")
+    say(f"etagere: {error}\n")
     return 2

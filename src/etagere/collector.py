@@ -8,18 +8,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
-
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
 from etagere.core.representation import Failure, Kind, Outcome, Representation
 from etagere.errors import StorageFull
+from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Cache, Clock, ResultQueue, RunTable
 
-log = structlog.get_logger("etagere.collector")
+log = get_logger("etagere.collector")
 
 SMALL_BODY = 1024 * 1024
 KEPT_SECONDS = {Kind.refused: 365 * 86400.0, Kind.failed: 3600.0}
@@ -29,6 +28,7 @@ RETRY_SECONDS = 1.0
 class Collector:
     """Checks and hashes outcomes; what is in the cache is taken out of the run table.
 
+    A result that there is no room for waits behind the others, which may be smaller.
     `settled` is told the queue of each run that has ended: a place under its model's limit is free.
     """
 
@@ -50,23 +50,50 @@ class Collector:
         self._clock = clock
         self._max_result = max_result
         self._settled = settled
+        # What waits for room; large results as they were found, not to be read and hashed again each time.
+        self._waiting: dict[tuple[str, int], Representation | None] = {}
 
     async def collect(self) -> None:
         """Collect outcomes for ever."""
+        without_room: set[tuple[str, int]] = set()
         while True:
             outcome = await self._results.take()
-            try:
-                await self._keep(outcome)
-            except Exception:
-                # One broken outcome must not stop all others: its run is lost, and tried again.
-                log.exception("outcome not collected", id=outcome.resource.id)
-                await self._lose(outcome)
+            if _key(outcome) in without_room:
+                # Every other one has had its turn since.
+                without_room.clear()
+                await asyncio.sleep(RETRY_SECONDS)
+            if not await self._collect(outcome):
+                without_room.add(_key(outcome))
+
+    async def _collect(self, outcome: Outcome) -> bool:
+        """Keep an outcome, or lose it; False where there is no room for it now."""
+        try:
+            await self._keep(outcome)
+        except StorageFull:
+            await self._results.defer(outcome)
+            return False
+        except Exception:
+            await self._give_up(outcome)
+            log.exception("outcome not collected", id=outcome.resource.id)
+        return True
+
+    async def _give_up(self, outcome: Outcome) -> None:
+        # One broken outcome must not stop all others: its run is lost, and tried again.
+        try:
+            await self._lose(outcome)
+        except Exception:
+            log.exception("a run whose outcome was not collected stays as it is", id=outcome.resource.id)
 
     async def _keep(self, outcome: Outcome) -> None:
-        run = self._runs.get(outcome.resource.id)
-        finished = self._kept_before(outcome) or await self._finished(outcome, run)
-        while not await self._put(outcome, finished):  # noqa: ASYNC110 -- a full disk sends no event
-            await asyncio.sleep(RETRY_SECONDS)
+        key, run = _key(outcome), self._runs.get(outcome.resource.id)
+        finished = self._waiting.get(key) or self._kept_before(outcome) or await self._finished(outcome, run)
+        try:
+            await self._cache.put(outcome.resource, finished)
+        except StorageFull as full:
+            if key not in self._waiting:
+                log.error("result kept until there is room", id=key[0], reason=full.detail)
+            self._waiting[key] = finished if isinstance(finished, Representation) and finished.path else None
+            raise
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
         await self._runs.advance(outcome.resource.id, event)
         self._settled(outcome.resource.queue)
@@ -88,15 +115,8 @@ class Collector:
             await self._results.put(poisoned(after, outcome.resource, self._clock.now()))
         await self._forget(outcome)
 
-    async def _put(self, outcome: Outcome, finished: Representation | Failure) -> bool:
-        try:
-            await self._cache.put(outcome.resource, finished)
-        except StorageFull as full:
-            log.error("result kept until there is room", id=outcome.resource.id, reason=full.detail)
-            return False
-        return True
-
     async def _forget(self, outcome: Outcome) -> None:
+        self._waiting.pop(_key(outcome), None)
         await self._results.done(outcome)
         if outcome.path is not None:
             await asyncio.to_thread(shutil.rmtree, outcome.path.parent, ignore_errors=True)
@@ -135,6 +155,10 @@ class Collector:
             expires=now + remember(kept, elapsed),
             attempt=outcome.attempt,
         )
+
+
+def _key(outcome: Outcome) -> tuple[str, int]:
+    return outcome.resource.id, outcome.attempt
 
 
 def _read(path: Path, max_result: int) -> tuple[int, bytes, bytes | None]:

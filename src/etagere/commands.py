@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import structlog
-from pydantic import ValidationError
 from watchfiles import PythonFilter, awatch
 
-from etagere import server
+from etagere import logs, server
 from etagere.application import Etagere
 from etagere.config import Settings
 from etagere.core.representation import Kind, Outcome
-from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
+from etagere.errors import EtagereError, ImportFailed, InvalidParameters
 from etagere.factory import SystemClock
 from etagere.loader import load
+from etagere.logs import say
 from etagere.model import Model
 from etagere.parameters import Bound
 from etagere.source import source_files
@@ -30,12 +29,12 @@ from etagere.supervisor import program
 from etagere.supervisor.supervisor import Crashed, Order, Supervisor
 
 
-async def serve(target: str, overrides: dict[str, Any], public: bool) -> int:
+async def serve(target: str, overrides: dict[str, Any], config: Path | None, public: bool) -> int:
     """Serve until stopped; 0."""
-    _log_to_stderr()
+    logs.to_stderr()
     try:
         application = load(target)
-        settings = _settings(application, overrides)
+        settings = Settings.layered(application.defaults, overrides, config)
         listener = server.bind(settings.host, settings.port, public=public)
         port = str(listener.getsockname()[1])
         changed = partial(_change, _watched(application, target)) if settings.dev else None
@@ -43,7 +42,7 @@ async def serve(target: str, overrides: dict[str, Any], public: bool) -> int:
     except ImportFailed as error:
         if not overrides.get("dev"):
             raise
-        sys.stderr.write(f"{error.traceback}etagere: {error}\netagere: waiting for a change\n")
+        say(f"{error.traceback}etagere: {error}\netagere: waiting for a change\n")
         await _change(_watched_folder(target))
         return _restart()
     return _restart("--port", port) if reload else 0
@@ -57,16 +56,16 @@ def _restart(*more: str) -> NoReturn:
 
 async def run(target: str, name: str, pairs: Sequence[str]) -> int:
     """One run, in the same environment as under the server; 0 where it succeeded, else 1."""
-    _log_to_stderr()
+    logs.to_stderr()
     application = load(target)
     model, bound = _bind(application, name, pairs)
     with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
         supervisor = Supervisor(
             program.describe(application),
             Path(folder),
-            max_result=_settings(application, {}).max_result,
+            max_result=Settings.layered(application.defaults, {}).max_result,
             clock=SystemClock(),
-            echo=sys.stderr.buffer.write,
+            echo=_echo,
         )
         await supervisor.start()
         try:
@@ -84,14 +83,6 @@ async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
     resource = model.resource(bound)
     sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
     return 0
-
-
-def _settings(application: Etagere, overrides: dict[str, Any]) -> Settings:
-    try:
-        return Settings.layered(application.defaults, overrides)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise StartError(f"bad settings: {faults}") from error
 
 
 def _announce(application: Etagere, url: str) -> None:
@@ -128,34 +119,24 @@ def _bind(application: Etagere, name: str, pairs: Sequence[str]) -> tuple[Model,
         raise EtagereError(f"{len(invalid.errors)} faults in the parameters:{faults}") from invalid
 
 
+def _echo(printed: bytes) -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.buffer.write(printed)
+        sys.stderr.buffer.flush()
+
+
 def _bar(fraction: float, message: str) -> bool:
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{fraction:4.0%} {'#' * round(fraction * 40):40} {message}\x1b[K")
-        sys.stderr.flush()
+        say(f"\r{fraction:4.0%} {'#' * round(fraction * 40):40} {message}\x1b[K")
     return True
 
 
 def _show(outcome: Outcome) -> int:
     if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+        say("\r\x1b[K")
     if outcome.kind is Kind.succeeded and outcome.path is not None:
         with outcome.path.open("rb") as result:
             shutil.copyfileobj(result, sys.stdout.buffer)
         return 0
-    sys.stderr.write(outcome.traceback or f"etagere: {outcome.kind}: {outcome.detail}\n")
+    say(outcome.traceback or f"etagere: {outcome.kind}: {outcome.detail}\n")
     return 1
-
-
-def _log_to_stderr() -> None:
-    """People read this: one line an event, colours only on a terminal."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import ByteSize, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+
+from etagere.errors import StartError
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+FILE = Path("etagere.toml")
+PREFIX = "ETAGERE_"
 
-class Settings(BaseSettings):
+
+class Settings(BaseModel):
     """One schema for every way of setting; sizes are bytes, times are seconds."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ETAGERE_", toml_file="etagere.toml", extra="forbid", frozen=True, validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     data: Path = Field(Path(".etagere"), description="The data directory; one service at a time.")
     host: str = Field("127.0.0.1", description="The address to listen on.")
@@ -34,21 +40,60 @@ class Settings(BaseSettings):
     access_log: bool = Field(False, description="Log each request.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
+    @field_validator("allowed_hosts", mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over file; what the command line gives is passed as init and comes first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+    def _list(cls, value: object) -> object:
+        """The environment has only text: a JSON array there."""
+        return json.loads(value) if isinstance(value, str) else value
 
     @classmethod
-    def layered(cls, defaults: dict[str, Any], overrides: dict[str, Any]) -> Settings:
-        """The settings with an application's `defaults` below and the command line's `overrides` above the rest."""
-        found = cls(**overrides)
-        missing = {name: value for name, value in defaults.items() if name not in found.model_fields_set}
-        return cls(**{**missing, **overrides}) if missing else found
+    def layered(cls, defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> Settings:
+        """The settings with an application's `defaults` below and the command line's `overrides` above the rest.
+
+        `file` takes the place of `etagere.toml` in the current directory, which need not exist.
+
+        Raises:
+            StartError: the file cannot be read, or a value from anywhere is not valid; names where each comes from.
+        """
+        layers = {
+            "Etagere(...)": defaults,
+            str(file or FILE): _file(file or FILE, needed=file is not None),
+            "the environment": _environment(),
+            "the command line": overrides,
+        }
+        given = {name: (value, place) for place, layer in layers.items() for name, value in layer.items()}
+        try:
+            return cls(**{name: value for name, (value, _) in given.items()})
+        except ValidationError as error:
+            places = {name: place for name, (_, place) in given.items()}
+            faults = "; ".join(_fault(str(e["loc"][0]), e["type"], e["msg"], places) for e in error.errors())
+            raise StartError(f"bad settings: {faults}") from error
+
+
+def unknown_setting(name: str) -> str:
+    """What to say of a name that is no setting's."""
+    near = get_close_matches(name, Settings.model_fields, n=1)
+    return f"there is no setting {name}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _fault(name: str, type: str, reason: str, places: Mapping[str, str]) -> str:
+    said = unknown_setting(name) if type == "extra_forbidden" else f"{name}: {reason}"
+    return f"{places[name]}: {said}" if name in places else said
+
+
+def _file(path: Path, *, needed: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if needed:
+            raise StartError(f"There is no file {path}.") from None
+        return {}
+    except OSError as error:
+        raise StartError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise StartError(f"{path}: {error}.") from error
+
+
+def _environment() -> dict[str, str]:
+    names = {name: PREFIX + name.upper() for name in Settings.model_fields}
+    return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
-import structlog
 
 from etagere.errors import DirectoryLocked, StartError, Stopping, StorageFull
+from etagere.logs import get_logger
 
 T = TypeVar("T")
 Action = Callable[[apsw.Connection], T]
@@ -48,7 +48,7 @@ _STORAGE_ERRORS = (
     apsw.NoMemError,
 )
 
-log = structlog.get_logger()
+log = get_logger("etagere.database")
 
 
 class _Job:

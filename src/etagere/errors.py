@@ -17,7 +17,7 @@ Errors that a client can meet carry the HTTP status and the problem type
         ├── TargetTooLong 414       ├── Misdirected 421
         ├── FieldsTooLarge 431      ├── InternalError 500
         ├── UnknownMethod 501
-        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503
+        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, Unavailable 503
 
 `Refused` stands beside the tree: a model raises it, so it is the model's word, not ours.
 """
@@ -78,16 +78,21 @@ class ParameterError:
 
 
 class Problem(EtagereError):
-    """An answer to a client: `status`, the problem type `type` and the `title` that it always has."""
+    """An answer to a client: `status`, the problem type `type` and the `title` that it always has.
+
+    `retry_after` is in seconds.
+    """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something went wrong inside the server"
+    retry_after: int | None = None
 
     def __init__(self, detail: str, *, retry_after: int | None = None, **extensions: Any) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.retry_after = retry_after
+        if retry_after is not None:
+            self.retry_after = retry_after
         self.extensions = extensions
 
 
@@ -200,15 +205,23 @@ class StorageFull(Problem):
     """The run could not be recorded durably, so it was not accepted."""
 
     status, type, title = 503, "storage-unavailable", "The run could not be recorded"
+    retry_after = 5
 
 
 class Stopping(Problem):
     """The service is being stopped and starts nothing any more."""
 
     status, type, title = 503, "stopping", "The service is stopping"
+    retry_after = 5
 
 
 class NotStarted(Problem):
     """A request that a page or a browser makes by itself needs a new run, and such requests start none."""
 
     status, type, title = 503, "not-started", "Such a request does not start a run"
+
+
+class Unavailable(Problem):
+    """The service, which a request was to start, did not start; the next request tries again."""
+
+    status, type, title = 503, "unavailable", "The service could not be started"

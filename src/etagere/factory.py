@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from etagere.config import Settings
+from etagere.errors import Problem, StartError
+from etagere.logs import get_logger
 from etagere.model import Registry
 
 if TYPE_CHECKING:
     from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
+    from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
 
-log = structlog.get_logger("etagere")
+log = get_logger("etagere")
 
 
 class SystemClock:
@@ -66,16 +67,25 @@ async def start(registry: Registry, settings: Settings) -> Running:
     """Open the data directory, start the warm process, the collector and the workers.
 
     Raises:
-        StartError: the data directory is locked or broken, or the models do not import.
+        StartError: the data directory is locked, broken or not to be written, or the models do not import.
     """
     from etagere.database import Database
 
     database = await Database.open(settings.data)
     try:
         return await _assemble(registry, settings, database, SystemClock())
-    except BaseException:
+    except BaseException as error:
         await database.close()
+        if isinstance(error, OSError):
+            raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
         raise
+
+
+async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answer a request while nothing runs."""
+    from etagere.asgi.problems import of_problem
+
+    await of_problem(problem, scope.get("root_path", "")).send(send, head=scope["method"] == "HEAD")
 
 
 async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
@@ -89,7 +99,9 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
     outbox = Outbox(database)
-    runs = MemoryRunTable(database, clock, settings.max_pending, partial(_concurrency, registry))
+    runs = MemoryRunTable(
+        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry)
+    )
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
@@ -151,6 +163,11 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
 def _concurrency(registry: Registry, key: str) -> int | None:
     model = registry.models.get(key)
     return model.options.concurrency if model else None
+
+
+def _queue(registry: Registry, key: str) -> str | None:
+    model = registry.models.get(key)
+    return model.options.queue if model else None
 
 
 async def _versions(registry: Registry, database: Database, *, dev: bool) -> tuple[Registry, frozenset[str]]:

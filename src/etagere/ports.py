@@ -68,6 +68,10 @@ class ResultQueue(Protocol):
         """The next outcome; waits for one."""
         ...
 
+    async def defer(self, outcome: Outcome) -> None:
+        """Hand back what was taken and cannot be kept now: it is taken again after the others."""
+        ...
+
     async def done(self, outcome: Outcome) -> None:
         """It is in the cache: forget it."""
         ...

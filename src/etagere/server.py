@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
@@ -21,6 +21,8 @@ from etagere.errors import StartError
 
 BACKLOG = 2048
 HEADER_SECONDS = 10
+# The longest target, and 32 KiB for the header fields.
+HEAD_BYTES = 60_000 + 32 * 1024
 STOP_SECONDS = 10
 
 
@@ -35,8 +37,10 @@ class _Embedded(Server):
             application,
             interface=Interfaces.ASGINL,
             websockets=False,
+            # HTTP/2 would take 16 MiB of header for each of a connection's requests.
+            http=HTTPModes.http1,
             backlog=BACKLOG,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
             log_enabled=False,
         )
         self.workers_kill_timeout = STOP_SECONDS

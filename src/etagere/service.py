@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-import structlog
-
 from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
@@ -20,10 +18,11 @@ from etagere.core.media import format_name
 from etagere.core.representation import Failure, Kind, Representation, Resource
 from etagere.errors import NotStarted, Retired, Stopping, UnknownId, UnknownModel, UnknownVersion
 from etagere.flights import Flights
+from etagere.logs import get_logger
 from etagere.model import Model, Registry
 from etagere.ports import Cache, Clock, Engine, RunTable
 
-log = structlog.get_logger("etagere.service")
+log = get_logger("etagere.service")
 
 LONG_QUERY = 4096
 """Longer ones are parsed in a thread: the largest takes half a second."""

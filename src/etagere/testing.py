@@ -254,6 +254,13 @@ class ResultQueueContract(_Contract):
         for each in taken:
             await results.done(each)
 
+    async def test_a_deferred_outcome_comes_after_the_others(self, results: ResultQueue) -> None:
+        sent = [outcome(resource(name)) for name in "abc"]
+        for each in sent:
+            await results.put(each)
+        await results.defer(await results.take())
+        assert [await results.take() for _ in sent] == [sent[1], sent[2], sent[0]]
+
     async def test_take_waits_for_an_outcome(self, results: ResultQueue) -> None:
         taking = asyncio.ensure_future(results.take())
         await asyncio.sleep(0)

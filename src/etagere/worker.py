@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
-
-import structlog
 
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
 from etagere.core.representation import Kind, Outcome, Resource
-from etagere.errors import LostProcess, StorageFull
+from etagere.errors import LostProcess, Problem, StorageFull
+from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Clock, ResultQueue, RunTable
 from etagere.supervisor.supervisor import Crashed, Order, Superseded, Supervisor
 
-log = structlog.get_logger("etagere.worker")
+log = get_logger("etagere.worker")
+
+_QUIET = (Kind.succeeded, Kind.refused)
+_LONGEST_OUTPUT = 2000
+
+
+class _Stale(Exception):
+    """The run is not one that the models of today have; the message says why."""
 
 
 class Worker:
-    """Works off queues of the run table, one attempt at a time for each caller of `work`."""
+    """Works off queues of the run table, one attempt at a time for each caller of `work`.
+
+    What happened to a run is recorded before it is logged, so that a broken log costs nothing but the log.
+    """
 
     def __init__(
         self, registry: Registry, runs: RunTable, results: ResultQueue, supervisor: Supervisor, clock: Clock
@@ -32,13 +42,9 @@ class Worker:
         self._clock = clock
 
     async def work(self, queues: Collection[str]) -> None:
-        """Run attempts until no run of these queues is eligible, or none can be made now."""
+        """Run attempts until no run of these queues is eligible, or none can be claimed now."""
         while claimed := await self._claim(queues):
-            try:
-                await self._attempt(*claimed)
-            except OSError as error:
-                log.error("no attempt can be made", reason=str(error))
-                return
+            await self._attempt(*claimed)
 
     async def _claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
         try:
@@ -48,42 +54,64 @@ class Worker:
             return None
 
     async def _attempt(self, run: Run, resource: Resource) -> None:
-        model = self._registry.models.get(run.model)
-        if model is None:
-            log.info("run cancelled: its model's version is retired", id=run.id, model=run.model)
-            await self._runs.advance(run.id, Event.cancel)
-            return
         try:
-            _, bound = model.bind(resource.uri.partition("?")[2].encode())
-            report = partial(self._runs.report, run.id, run.attempt)
-            outcome = await self._supervisor.run(Order.of(model, bound, run.attempt), report)
+            order = self._order(run, resource)
+            outcome = await self._supervisor.run(order, partial(self._runs.report, run.id, run.attempt))
+        except _Stale as stale:
+            await self._runs.advance(run.id, Event.cancel, run.attempt)
+            log.warning("run cancelled", id=run.id, model=run.model, reason=str(stale))
         except Crashed as crash:
             await self._put_back(run, resource, Event.crash, crash.detail, crash.output)
         except LostProcess as lost:
             await self._put_back(run, resource, Event.lose, str(lost), "")
         except Superseded:
             log.info("attempt superseded", id=run.id, model=run.model, attempt=run.attempt)
-        except (OSError, asyncio.CancelledError):
-            # A full disk or a stop is not this run's fault: the attempt is refunded.
+        except asyncio.CancelledError:
             await asyncio.shield(self._runs.advance(run.id, Event.release, run.attempt))
             raise
+        except OSError as error:
+            # Whatever the run itself did is an outcome: this is the machine's, and may take a while.
+            await self._runs.advance(run.id, Event.postpone, run.attempt)
+            log.error("no attempt can be made now", id=run.id, model=run.model, reason=str(error))
         except Exception as fault:
-            log.exception("a fault of the service's own", id=run.id)
             await self._put_back(run, resource, Event.lose, repr(fault), "")
+            log.exception("a fault of the service's own", id=run.id)
         else:
+            # What a run printed that went well would be journalled for nobody to read.
+            await self._results.put(replace(outcome, output="") if outcome.kind in _QUIET else outcome)
             _tell(run, outcome)
-            await self._results.put(outcome)
+
+    def _order(self, run: Run, resource: Resource) -> Order:
+        model = self._registry.models.get(run.model)
+        if model is None:
+            raise _Stale("its model's version is retired")
+        try:
+            today, bound = model.bind(resource.uri.partition("?")[2].encode())
+        except Problem as problem:
+            raise _Stale(f"its parameters are not valid for the model any more: {problem.detail}") from None
+        if today.id != run.id:
+            raise _Stale(f"its parameters are now those of {today.id}: the model changed, and its version did not")
+        return Order.of(model, bound, run.attempt)
 
     async def _put_back(self, run: Run, resource: Resource, event: Event, detail: str, output: str) -> None:
-        log.warning("attempt ended without an outcome", id=run.id, model=run.model, attempt=run.attempt, reason=detail)
         after = await self._runs.advance(run.id, event, run.attempt)
-        if after is not None and after.state is State.failed:
+        given_up = after is not None and after.state is State.failed
+        if after is not None and given_up:
             await self._results.put(poisoned(after, resource, self._clock.now(), output))
+        happened = "run given up" if given_up else "attempt ended without an outcome"
+        log.warning(happened, id=run.id, model=run.model, attempt=run.attempt, reason=detail, **_printed(output))
 
 
 def _tell(run: Run, outcome: Outcome) -> None:
-    told = log.info if outcome.kind in (Kind.succeeded, Kind.refused) else log.warning
-    told("run ended", id=run.id, model=run.model, attempt=run.attempt, outcome=str(outcome.kind),
-         seconds=round(outcome.seconds, 3))  # fmt: skip
-    if outcome.traceback:
-        log.warning("the model raised", id=run.id, traceback=outcome.traceback)
+    about = {"id": run.id, "model": run.model, "attempt": run.attempt, "outcome": str(outcome.kind)}
+    about["seconds"] = f"{outcome.seconds:.3f}"
+    if outcome.kind in _QUIET:
+        log.info("run ended", **about)
+        return
+    traceback = {"traceback": outcome.traceback} if outcome.traceback else {}
+    log.warning("run ended", **about, reason=outcome.detail, **traceback, **_printed(outcome.output))
+
+
+def _printed(output: str) -> dict[str, str]:
+    end = output[-_LONGEST_OUTPUT:].strip()
+    return {"output": end} if end else {}

@@ -3,11 +3,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from etagere.caches.blobs import Blobs
+from etagere.errors import NotFound, StorageFull
 
 BODY = bytes(range(256)) * 100
 DIGEST = hashlib.sha256(BODY).digest()
@@ -119,3 +121,30 @@ def test_a_file_that_is_not_there(blobs: Blobs, name: str, tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError):
         blobs.adopt(name, tmp_path / "missing", None)
     assert list(blobs.names()) == []
+
+
+def limited(blobs: Blobs, name: str, content: bytes, limit: int) -> OSError | StorageFull | None:
+    """What adopting meets when no file may grow beyond `limit`, which is this process's own for that long."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so that a write fails instead.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        blobs.adopt(name, content, None)
+    except (OSError, StorageFull) as error:
+        return error
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    return None
+
+
+def test_a_file_that_is_too_large_is_not_the_disks_fault(blobs: Blobs, name: str) -> None:
+    refused = limited(blobs, name, BODY, limit=1000)
+    assert isinstance(refused, OSError)
+    assert refused.errno == errno.EFBIG
+    assert list(blobs.names()) == []
+
+
+def test_without_room_it_says_when_to_ask_again() -> None:
+    assert StorageFull("There is no room.").retry_after == 5
+    assert StorageFull("There is no room.", retry_after=9).retry_after == 9
+    assert NotFound("There is nothing.").retry_after is None

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from etagere.caches.sqlite import TOUCHES_EVERY_S, SqliteCache
 from etagere.core.representation import Representation
@@ -94,14 +93,16 @@ async def test_results_survive_a_restart(
     await again.close()
 
 
-async def test_a_damaged_body_is_never_served(database: Database, clock: ManualClock) -> None:
+async def test_a_damaged_body_is_never_served(
+    database: Database, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = make(database, clock, memory=0)
     await cache.put(resource("a"), representation("a", b"right"))
     for damage in ("UPDATE body SET content = x'00'", "DELETE FROM body"):
         await database.write(lambda connection, damage=damage: connection.execute(damage))
-        with capture_logs() as logs:
-            assert cache.get("a") is None
-        assert [entry["log_level"] for entry in logs] == ["error"]
+        caplog.clear()
+        assert cache.get("a") is None
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
         await settled(database)
         assert database.read("SELECT count(*) FROM representation") == (0,)
         assert cache.ghost("a") is not None
@@ -180,14 +181,16 @@ async def test_putting_again_what_is_kept_changes_nothing(
     assert sum([len(chunk) async for chunk in cache.stream(kept)]) == 2 * MIB
 
 
-async def test_another_result_is_reported(cache: SqliteCache, database: Database, tmp_path: Path) -> None:
+async def test_another_result_is_reported(
+    cache: SqliteCache, database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     await cache.put(resource("a"), in_file(tmp_path / "first", b"1" * 2 * MIB))
-    with capture_logs() as logs:
-        kept = await cache.put(resource("a"), in_file(tmp_path / "second", b"2" * 2 * MIB))
+    kept = await cache.put(resource("a"), in_file(tmp_path / "second", b"2" * 2 * MIB))
     assert (tmp_path / "second").exists()
     assert len(files(cache, database)) == 1
     assert kept.id == "a"
-    assert [(entry["log_level"], entry["id"]) for entry in logs] == [("warning", "a")]
+    (record,) = caplog.records
+    assert (record.levelname, "id=a" in record.message) == ("WARNING", True)
     await cache.discard("a")
     await cache.put(resource("a"), representation("a", b"third"))
     assert cache.nondeterministic == 2

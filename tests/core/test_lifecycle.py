@@ -27,6 +27,7 @@ EXPECTED = {
         "crash": "queued",
         "lose": "queued",
         "release": "queued",
+        "postpone": "queued",
         "cancel": "cancelled",
     },
     State.succeeded: {},
@@ -63,6 +64,14 @@ def test_releases_cost_nothing_however_many() -> None:
     for _ in range(10 * LOSSES_ALLOWED):
         run = step(step(run, Event.claim, 0.0), Event.release, 0.0)
     assert (run.state, run.crashes, run.losses, run.delay) == (State.queued, 0, 0, 0.0)
+
+
+def test_postponing_costs_nothing_but_time() -> None:
+    run = Run("a", "heat@1", "default", 0.0)
+    for _ in range(10 * LOSSES_ALLOWED):
+        run = step(step(run, Event.claim, 0.0), Event.postpone, 0.0)
+        assert (run.state, run.crashes, run.losses) == (State.queued, 0, 0)
+        assert run.delay > 0
 
 
 def test_delays_grow_to_their_limit() -> None:
@@ -105,7 +114,7 @@ class Life(RuleBasedStateMachine):
             assert self.run.ended == used_up
 
     @precondition(lambda self: self.run.state is State.running)
-    @rule(event=st.sampled_from([Event.release, Event.lose, Event.crash]))
+    @rule(event=st.sampled_from([Event.release, Event.postpone, Event.lose, Event.crash]))
     def fall_back_and_be_claimed(self, event: Event) -> None:
         self.happen(event)
         if not self.run.ended:

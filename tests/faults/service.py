@@ -124,11 +124,24 @@ class Service(Server):
         """The leaders of the runs: each has a session of its own below a helper."""
         helpers = set(self.helpers())
         found = self.processes().items()
-        return [pid for pid, relation in found if relation.parent in helpers and relation.session == pid]
+        leaders = [pid for pid, relation in found if relation.parent in helpers and relation.session == pid]
+        return [pid for pid in leaders if not self._stands_by(pid)]
+
+    def _stands_by(self, pid: int) -> bool:
+        """Whether a process waits for its run: it has not gone into that one's directory yet."""
+        try:
+            return os.readlink(f"/proc/{pid}/cwd") == os.readlink(f"/proc/{self.pid}/cwd")
+        except OSError:
+            return False
 
     def others(self) -> list[int]:
         """All that belongs to runs that go on, or was left behind by those that have ended."""
-        return sorted(self.processes().keys() - {self.pid, *self.helpers()})
+        family = {self.pid, *self.helpers()}
+        return sorted(
+            pid
+            for pid, relation in self.processes().items()
+            if pid not in family and not (relation.parent in family and self._stands_by(pid))
+        )
 
     def executions(self) -> list[str]:
         """What the models wrote down, one entry for each time that one was really begun."""

@@ -77,6 +77,13 @@ def raising() -> None:
 
 
 @app.model(version="1")
+def raising_loudly() -> None:
+    print("x" * 10_000)
+    print("last words \x1b]0;title\x07")
+    raise ValueError("\x1b[2Jred")
+
+
+@app.model(version="1")
 def exiting() -> None:
     sys.exit(0)
 
@@ -213,6 +220,13 @@ app.command("killed", ["sh", "-c", "kill -KILL $$"], version="1")
 app.command("missing", ["no-such-program"], version="1")
 app.command("declaring", [PYTHON, "-c", EVENTS + "open('r.csv', 'w').write('1,2'); say(progress=0.25, message='half');"
             "say(result='r.csv', media_type='text/csv')"], version="1")  # fmt: skip
+app.command("declaring_bytes", [PYTHON, "-c", EVENTS + "open('r', 'w').close();"
+            "say(result='r', media_type='application/octet-stream')"], version="1")  # fmt: skip
+TAKEN = "os.remove('../result'); os.mkdir('../result'); "
+app.command("blocking", [PYTHON, "-c", EVENTS + TAKEN], version="1")
+app.command("blocking_and_naming", [PYTHON, "-c", EVENTS + TAKEN + "open('r', 'w').close(); say(result='r')"],
+            version="1")  # fmt: skip
+app.command("pouring_late", ["sh", "-c", "sleep 0.7; exec cat /dev/zero"], version="1")
 app.command("contradicting", [PYTHON, "-c", EVENTS + "open('r', 'w').close(); say(result='r', media_type='text/csv')"],
             version="1", media_type="image/png")  # fmt: skip
 app.command("escaping", [PYTHON, "-c", EVENTS + "say(result='../spec.json')"], version="1")

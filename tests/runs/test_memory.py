@@ -41,7 +41,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def table(database: Database, clock: ManualClock) -> MemoryRunTable:
-    table = MemoryRunTable(database, clock, 20_000, lambda model: None)
+    table = MemoryRunTable(database, clock, 20_000, lambda model: None, lambda model: None)
     await table.load()
     return table
 
@@ -49,7 +49,7 @@ async def table(database: Database, clock: ManualClock) -> MemoryRunTable:
 class TestMemoryRunTable(RunTableContract):
     @pytest.fixture
     async def table(self, database: Database, clock: ManualClock) -> MemoryRunTable:
-        table = MemoryRunTable(database, clock, self.MAX_PENDING, self.concurrency)
+        table = MemoryRunTable(database, clock, self.MAX_PENDING, self.concurrency, lambda model: "default")
         await table.load()
         return table
 
@@ -60,11 +60,12 @@ class Service:
     def __init__(self, directory: Path, clock: ManualClock) -> None:
         self.directory = directory
         self.clock = clock
+        self.queues: dict[str, str] = {"heat@1": "default"}
 
     async def start(self) -> MemoryRunTable:
         self.database = Database(self.directory)
         self.outbox = Outbox(self.database)
-        self.table = MemoryRunTable(self.database, self.clock, 1000, lambda model: None)
+        self.table = MemoryRunTable(self.database, self.clock, 1000, lambda model: None, self.queues.get)
         self.poisoned = await self.table.load()
         return self.table
 
@@ -167,6 +168,36 @@ async def test_a_run_that_every_service_dies_of_is_poison(service: Service, cloc
     await service.table.advance("a", Event.fail)
     await service.kill()
     assert (await service.start()).get("a") is None
+
+
+async def test_runs_move_to_the_queue_that_their_model_has_now(service: Service) -> None:
+    for name in "ab":
+        await service.table.submit(resource(name, queue="slow"))
+    assert await service.table.claim(["slow"]) is not None
+    await service.stop()
+    service.queues = {"heat@1": "fast"}
+    table = await service.start()
+    assert await table.claim(["slow"]) is None
+    found = [await table.claim(["fast"]) for _ in range(2)]
+    assert [(each[1].id, each[1].queue) for each in found if each] == [("a", "fast"), ("b", "fast")]
+    assert [each[0].queue for each in found if each] == ["fast", "fast"]
+
+
+@pytest.mark.parametrize("ending", ["stop", "kill"])
+async def test_runs_whose_model_is_gone_are_cancelled(service: Service, ending: str) -> None:
+    for name in "abc":
+        await service.table.submit(resource(name, model="old@1"))
+    await service.table.submit(resource("d"))
+    for _ in range(2):
+        await claimed(service.table)
+    await service.outbox.put(outcome(resource("b", model="old@1")))
+    await getattr(service, ending)()
+    table = await service.start()
+    assert [table.get(name) for name in "ac"] == [None, None]
+    assert table.get("b") is not None, "its outcome waits for the collector"
+    assert await claimed(table) == "d"
+    assert await claimed(table) is None
+    assert service.database.rows("SELECT id FROM run ORDER BY id") == [("b",), ("d",)]
 
 
 async def test_nobody_is_told_before_it_is_durable(database: Database, table: MemoryRunTable) -> None:
@@ -299,7 +330,7 @@ async def test_a_pending_run_takes_less_than_a_kibibyte(table: MemoryRunTable) -
 async def test_claims_and_positions_are_fast_with_ten_thousand_queued(database: Database, clock: ManualClock) -> None:
     runs = [(Run(each.id, each.model, each.queue, 0.0), each.uri) for each in many(0, 10_000)]
     await database.write(lambda connection: [journal.insert(connection, run, uri) for run, uri in runs] and None)
-    table = MemoryRunTable(database, clock, 20_000, lambda model: None)
+    table = MemoryRunTable(database, clock, 20_000, lambda model: None, lambda model: "default")
     await table.load()
     started = time.perf_counter()
     for n in range(100):

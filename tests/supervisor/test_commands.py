@@ -50,9 +50,11 @@ async def test_a_program_that_is_not_there_is_failed(bench: Bench) -> None:
 
 async def test_it_may_name_its_result_and_report_progress(bench: Bench) -> None:
     told: list[tuple[float, str]] = []
-    outcome = await bench.run("declaring", report=lambda *news: told.append(news) is None)
+    outcome = await bench.run(
+        "declaring", report=lambda *news: told.append(news) is None, media_type="text/csv; header=absent"
+    )
     assert outcome.path is not None
-    assert (outcome.media_type, outcome.path.read_bytes()) == ("text/csv", b"1,2")
+    assert (outcome.media_type, outcome.path.read_bytes()) == ("text/csv; header=absent", b"1,2")
     assert told == [(0.25, "half")]
 
 
@@ -60,6 +62,27 @@ async def test_its_media_type_may_not_contradict_the_declared_one(bench: Bench) 
     outcome = await bench.run("contradicting", media_type="image/png")
     assert outcome.kind is Kind.failed
     assert "declared as image/png" in outcome.detail
+
+
+async def test_its_media_type_must_be_declared(bench: Bench) -> None:
+    outcome = await bench.run("declaring")
+    assert outcome.kind is Kind.failed
+    assert outcome.detail == ('the run says that its result is text/csv; declare media_type="text/csv" on the command')
+    assert bench.left() == []
+
+
+async def test_what_it_says_may_be_what_is_meant_anyway(bench: Bench) -> None:
+    outcome = await bench.run("declaring_bytes")
+    assert (outcome.kind, outcome.media_type) == (Kind.succeeded, "application/octet-stream")
+
+
+@pytest.mark.parametrize("command", ["blocking", "blocking_and_naming"])
+async def test_a_result_whose_place_is_taken_is_a_failure(bench: Bench, command: str) -> None:
+    outcome = await bench.run(command)
+    assert (outcome.kind, outcome.detail.partition(" that")[0]) == (Kind.failed, {
+        "blocking": "the result is not a regular file", "blocking_and_naming": "the result",
+    }[command])  # fmt: skip
+    assert bench.left() == []
 
 
 async def test_a_result_outside_its_directory_is_not_taken(bench: Bench) -> None:

@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import structlog
-
 from etagere.asgi import problems, responses
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
@@ -30,9 +28,10 @@ from etagere.errors import (
     TargetTooLong,
     UnknownMethod,
 )
+from etagere.logs import get_logger
 from etagere.service import Address, Answer, Service, Start
 
-log = structlog.get_logger("etagere.http")
+log = get_logger("etagere.http")
 
 ALLOW = "GET, HEAD, OPTIONS"
 OWN_PATHS = frozenset({"/", "/robots.txt"})

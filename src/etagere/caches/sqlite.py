@@ -8,14 +8,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
 from etagere.core.representation import Failure, Ghost, Representation, Resource
 from etagere.database import Database
+from etagere.logs import get_logger
 from etagere.ports import Clock
 
 LARGEST_INLINE = 1024 * 1024
@@ -23,7 +22,7 @@ CHUNK = 256 * 1024
 TOUCHES_EVERY_S = 5.0
 GHOSTS = 1_000_000
 
-log = structlog.get_logger()
+log = get_logger("etagere.cache")
 
 
 class SqliteCache:

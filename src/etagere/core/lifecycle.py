@@ -2,12 +2,13 @@
 
 A run is born `queued`. A worker's claim makes it `running` and gives it a new attempt number,
 the fencing token. It ends as `succeeded` or `failed` when its outcome has been collected, or as
-`cancelled` when nobody wants it any more. Three things put a running run back into the queue:
+`cancelled` when nobody wants it any more. Four things put a running run back into the queue:
 
 * `crash`: the supervisor saw its process die. Three times, then it is poison.
 * `lose`: nobody knows what became of it (a killed service, an expired lease). Ten times, with
   a growing delay, then it is poison.
 * `release`: a clean stop or drain. It costs the run nothing.
+* `postpone`: the machine has no room to begin it. It costs nothing but a delay, in which others have their turn.
 
 An outcome is welcome in any state: runs are deterministic, so the result of an attempt that was
 given up is as right as that of its successor, and the first one wins.
@@ -23,6 +24,7 @@ from enum import StrEnum
 CRASHES_ALLOWED = 3
 LOSSES_ALLOWED = 10
 LONGEST_DELAY = 60.0
+POSTPONED_SECONDS = 2.0
 
 
 class State(StrEnum):
@@ -44,6 +46,7 @@ class Event(StrEnum):
     crash = "crash"
     lose = "lose"
     release = "release"
+    postpone = "postpone"
     cancel = "cancel"
 
 
@@ -89,6 +92,7 @@ _TABLE: dict[tuple[State, Event], State] = {
     (State.running, Event.crash): State.queued,
     (State.running, Event.lose): State.queued,
     (State.running, Event.release): State.queued,
+    (State.running, Event.postpone): State.queued,
     (State.running, Event.cancel): State.cancelled,
 }
 
@@ -120,8 +124,14 @@ def _requeued(run: Run, event: Event) -> Run:
         state=State.failed if used_up else State.queued,
         crashes=crashes,
         losses=losses,
-        delay=min(LONGEST_DELAY, 0.25 * 2**losses) if event is Event.lose else 0.0,
+        delay=_delay(event, losses),
         started=None,
         progress=None,
         message="",
     )
+
+
+def _delay(event: Event, losses: int) -> float:
+    if event is Event.lose:
+        return min(LONGEST_DELAY, 0.25 * 2.0**losses)
+    return POSTPONED_SECONDS if event is Event.postpone else 0.0

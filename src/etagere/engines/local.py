@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection
+from contextlib import suppress
 
-import structlog
-
+from etagere.logs import get_logger
 from etagere.worker import Worker
 
-log = structlog.get_logger("etagere.engine")
+log = get_logger("etagere.engine")
 
 POLL_SECONDS = 1.0
 
@@ -48,7 +48,9 @@ class LocalEngine:
             try:
                 await self._worker.work(self._queues)
             except Exception:
-                log.exception("a worker failed and goes on")
+                # A worker outlives everything but its end, a broken log included.
+                with suppress(Exception):
+                    log.exception("a worker failed and goes on")
             await self._rest()
 
     async def _rest(self) -> None:

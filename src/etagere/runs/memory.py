@@ -17,19 +17,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
-import structlog
-
 from etagere.core.lifecycle import Event, Run, State, step
 from etagere.core.representation import Resource
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
+from etagere.logs import get_logger
 from etagere.ports import Clock
 from etagere.runs import journal
 
 RETRY_AFTER_S = 5
 RANKS_VALID_S = 1.0
 
-log = structlog.get_logger()
+log = get_logger("etagere.runs")
 
 
 class _Entry:
@@ -47,17 +46,23 @@ class _Entry:
 class MemoryRunTable:
     """The `RunTable` of a single service.
 
-    `concurrency` gives the limit of a model (`name@version`) or None. `load` must be awaited
-    before anything else.
+    `concurrency` gives the limit of a model (`name@version`) or None, `queue_of` its queue, or None
+    where there is no such model any more. `load` must be awaited before anything else.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, max_pending: int, concurrency: Callable[[str], int | None]
+        self,
+        database: Database,
+        clock: Clock,
+        max_pending: int,
+        concurrency: Callable[[str], int | None],
+        queue_of: Callable[[str], str | None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._max_pending = max_pending
         self._concurrency = concurrency
+        self._queue_of = queue_of
         self._entries: dict[str, _Entry] = {}
         self._arriving: dict[str, tuple[str, asyncio.Task[Run]]] = {}
         self._ready: dict[str, dict[str, OrderedDict[str, None]]] = {}
@@ -70,6 +75,7 @@ class MemoryRunTable:
     async def load(self) -> list[tuple[Run, Resource]]:
         """Take up the runs that the last service left behind.
 
+        Each goes to the queue that its model has now, and is cancelled where that model is gone.
         What was running is lost, or released if that service was closed in order, unless its
         outcome waits in the result queue. Returned are the runs for which that was one loss too
         many: they stay pending until the caller hands over their outcome, `Kind.poison`.
@@ -77,9 +83,11 @@ class MemoryRunTable:
         # Through the writer, so that whatever was posted before is seen.
         found = await self._database.write(journal.select)
         for run, _ in found:
-            self._place(self._add(run), run)
-        interrupted = [run.id for run, delivered in found if run.state is State.running and not delivered]
+            self._place(self._add(run), replace(run, queue=sys.intern(self._queue_of(run.model) or run.queue)))
+        undelivered = [run for run, delivered in found if not delivered]
+        await self._cancel([run for run in undelivered if self._queue_of(run.model) is None])
         event = Event.release if self._database.clean else Event.lose
+        interrupted = [run.id for run in undelivered if run.state is State.running]
         advanced = await asyncio.gather(*(self.advance(lost, event) for lost in interrupted))
         return [(run, self._resource(run)) for run in advanced if run is not None and run.ended]
 
@@ -165,6 +173,11 @@ class MemoryRunTable:
         """How many runs are queued and running."""
         held = self._held.total()
         return {State.queued: len(self._entries) - held, State.running: held}
+
+    async def _cancel(self, runs: Collection[Run]) -> None:
+        await asyncio.gather(*(self.advance(run.id, Event.cancel) for run in runs))
+        for model, number in Counter(run.model for run in runs).items():
+            log.info("runs cancelled: their model's version is retired", model=model, runs=number)
 
     def _check_capacity(self) -> None:
         if len(self._entries) + len(self._arriving) >= self._max_pending:

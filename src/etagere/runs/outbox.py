@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import structlog
 
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.database import Database
 from etagere.errors import StorageFull
+from etagere.logs import get_logger
 
-log = structlog.get_logger()
+log = get_logger("etagere.results")
 
 
 class Outbox:
@@ -46,6 +46,10 @@ class Outbox:
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""
         return await self._outcomes.get()
+
+    async def defer(self, outcome: Outcome) -> None:
+        """See `ResultQueue.defer`; it stands in the journal already."""
+        self._outcomes.put_nowait(outcome)
 
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`; one that a crash brings back is collected again, which changes nothing."""

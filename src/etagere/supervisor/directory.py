@@ -43,11 +43,16 @@ class RunDirectory:
         if not self.path.exists():
             return
         # A model may have taken its own rights away.
-        for folder, _, _ in os.walk(self.path):
-            for entry in (folder, *(e.path for e in os.scandir(folder) if e.is_dir(follow_symlinks=False))):
-                with suppress(OSError):
-                    os.chmod(entry, 0o700)
+        self._open(self.path)
+        for folder, names, _ in os.walk(self.path):
+            for name in names:
+                self._open(Path(folder, name))
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _open(self, folder: Path) -> None:
+        with suppress(OSError):
+            if not folder.is_symlink():
+                folder.chmod(0o700)
 
     def size(self) -> int:
         """The bytes of the result so far."""
@@ -59,7 +64,8 @@ class RunDirectory:
         `declared` is a file in `work/`, where the run has named one.
 
         Raises:
-            UnusableResult: it is not a regular file of the run's own, or larger than `largest` bytes.
+            UnusableResult: it is not a regular file of the run's own, or larger than `largest` bytes, or
+                the run has made its directory such that nothing can be taken from it.
         """
         if declared is not None:
             self._bring(declared)
@@ -67,6 +73,8 @@ class RunDirectory:
             found = self.result.lstat()
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise UnusableResult("the result cannot be read") from error
         if not stat.S_ISREG(found.st_mode):
             raise UnusableResult("the result is not a regular file")
         if found.st_size > largest:
@@ -82,7 +90,10 @@ class RunDirectory:
             raise UnusableResult("the result that the run named is not there") from error
         if not own:
             raise UnusableResult("the result that the run named is not a regular file of its own")
-        real.replace(self.result)
+        try:
+            real.replace(self.result)
+        except OSError as error:
+            raise UnusableResult("the result that the run named cannot be taken") from error
 
 
 def sweep(directory: Path, kept: Collection[str]) -> None:

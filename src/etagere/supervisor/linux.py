@@ -60,10 +60,15 @@ def _members(session: int) -> Iterator[str]:
             status = Path("/proc", pid, "stat").read_bytes()
         except OSError:
             continue
-        # The command's name stands in parentheses and may itself hold any character (proc_pid_stat(5)).
-        _, _, _, member = status.rpartition(b")")[2].split(maxsplit=4)[:4]
-        if int(member) == session:
+        if session_of(status) == session:
             yield pid
+
+
+def session_of(status: bytes) -> int | None:
+    """The session in the content of /proc/PID/stat; None where a process that was just vanishing left less."""
+    # The command's name stands in parentheses and may itself hold any character (proc_pid_stat(5)).
+    fields = status.rpartition(b")")[2].split(maxsplit=4)
+    return int(fields[3]) if len(fields) > 3 else None
 
 
 def _private(pid: str) -> int:

@@ -12,14 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-import structlog
-
 from etagere.errors import ImportFailed, LostProcess
+from etagere.logs import get_logger
 from etagere.supervisor.environment import for_models
 from etagere.supervisor.program import Description
 from etagere.supervisor.wire import Unpacker, pack
 
-log = structlog.get_logger("etagere.supervisor")
+log = get_logger("etagere.supervisor")
 
 GRACE_SECONDS = 0.5
 _HOPELESS_SECONDS = 5.0

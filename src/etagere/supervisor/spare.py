@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +27,20 @@ def _familiar(x: float = 1.0) -> float:
 
 
 _FAMILIAR = Parameters.from_signature(_familiar)
+
+
+def prepare(schemas: Iterable[Parameters]) -> None:
+    """Do before any fork what each run would find to be done for the first time: look up codecs, build validators."""
+    rehearse()
+    for parameters in schemas:
+        # Most need parameters, and say so.
+        with suppress(Exception):
+            parameters.parse_json(b"{}")
+
+
+def rehearse() -> None:
+    """Read parameters and write a result, so that the memory that this needs is the process's own."""
+    encode(_FAMILIAR.parse_json(b'{"x":1}').values, media_type=None, nan="refuse", directory=Path())
 
 
 class Spare:
@@ -61,7 +75,7 @@ class Spare:
     def _wait(self, orders: int, parent: int, become: Become) -> NoReturn:
         with suppress(BaseException):
             child.separate(parent)
-            encode(_FAMILIAR.parse_json(b'{"x":1}').values, media_type=None, nan="refuse", directory=Path())
+            rehearse()
             order = os.read(orders, _LONGEST_ORDER)
             os.close(orders)
             if order:

@@ -14,6 +14,7 @@ from typing import Any
 from etagere.core import media
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.errors import EtagereError
+from etagere.logs import get_logger
 from etagere.model import Model
 from etagere.parameters import Bound
 from etagere.ports import Clock
@@ -27,6 +28,8 @@ Report = Callable[[float, str], bool]
 Echo = Callable[[bytes], object]
 
 _WATCH_SECONDS = 0.2
+
+log = get_logger("etagere.supervisor")
 
 
 class Crashed(EtagereError):
@@ -215,15 +218,16 @@ class _Attempt:
 
     def _result(self, is_command: bool) -> _End:
         declared, said = self._order.media_type, self.events.media_type if is_command else None
-        if declared and said and _essence(declared) != _essence(said):
-            return _End(Kind.failed, f"the result is declared as {declared}, and the run says {said}")
+        given = declared or (media.BINARY if is_command else media.JSON)
+        if said and _essence(given) != _essence(said):
+            return _End(Kind.failed, _contradiction(declared, said))
         try:
             found = self._directory.take(self.events.result if is_command else None, self._max_result)
         except UnusableResult as unusable:
             return _End(Kind.failed, str(unusable))
         if not found:
             raise self._crashed("its process ended without a result")
-        return _End(Kind.succeeded, media_type=declared or said or (media.BINARY if is_command else media.JSON))
+        return _End(Kind.succeeded, media_type=given)
 
     def _cut_short(self, reason: _Stop) -> _End:
         match reason:
@@ -240,13 +244,23 @@ class _Attempt:
         return Crashed(detail, self.output.text())
 
     async def _watch(self, process: Process) -> None:
+        told = False
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if self._directory.size() > self._max_result:
-                self._stop(_Stop.size)
-            limit, pid = self._order.memory_limit, process.pid
-            if limit is not None and pid is not None and await asyncio.to_thread(private_memory, pid) > limit:
-                self._stop(_Stop.memory)
+            try:
+                await self._check(process)
+            except Exception:
+                # One look that fails must not be the last: the next one may find the limit exceeded.
+                if not told:
+                    told = True
+                    log.exception("the limits of a run could not be checked", id=self._order.resource.id)
+
+    async def _check(self, process: Process) -> None:
+        if self._directory.size() > self._max_result:
+            self._stop(_Stop.size)
+        limit, pid = self._order.memory_limit, process.pid
+        if limit is not None and pid is not None and await asyncio.to_thread(private_memory, pid) > limit:
+            self._stop(_Stop.memory)
 
     def _progress(self, fraction: float, message: str) -> None:
         if not self._report(fraction, message):
@@ -256,6 +270,12 @@ class _Attempt:
         if self._process is not None and self._stopped is None:
             self._stopped = reason
             self._process.stop()
+
+
+def _contradiction(declared: str | None, said: str) -> str:
+    if declared:
+        return f"the result is declared as {declared}, and the run says {said}"
+    return f'the run says that its result is {said}; declare media_type="{_essence(said)}" on the command'
 
 
 def _essence(media_type: str) -> str:

@@ -24,7 +24,7 @@ from etagere.supervisor import child
 from etagere.supervisor.guard import end_children, kill, kill_group, stand_guard
 from etagere.supervisor.linux import adopt_orphans, children, die_with_parent, other_threads
 from etagere.supervisor.program import Description, Job, load
-from etagere.supervisor.spare import Spare
+from etagere.supervisor.spare import Spare, prepare
 from etagere.supervisor.wire import Unpacker, pack
 
 _CHUNK = 65536
@@ -187,6 +187,7 @@ def main() -> None:
         channel.send(import_error=str(failure), traceback=failure.traceback)
         child.leave(1)
     adopt_orphans()
+    prepare(job.parameters for job in jobs.values() if job.parameters is not None)
     gc.collect()
     gc.disable()
     gc.freeze()

@@ -1,0 +1,88 @@
+"""Log events: a few words and their fields, through the standard library's `logging`.
+
+Where they go is the host application's business; `to_stderr` is for the command. No logger of ours
+can fail: an event that cannot be written is lost, and what it tells of goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+from typing import Any
+
+
+class Logger:
+    """Writes events of one part of the package; `fields` are kept on the record as `fields`, too."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """What goes as it should."""
+        self._log(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """What somebody should look at."""
+        self._log(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """What somebody must look at."""
+        self._log(logging.ERROR, event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """An error, with the traceback of the exception that is being handled."""
+        self._log(logging.ERROR, event, fields, exc_info=True)
+
+    def _log(self, level: int, event: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
+        if self._logger.isEnabledFor(level):
+            with suppress(Exception):
+                self._logger.log(level, "%s", text_of(event, fields), extra={"fields": fields}, exc_info=exc_info)
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record) + "\n")
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.levelname = record.levelname.lower()
+        return super().format(record)
+
+
+def get_logger(name: str) -> Logger:
+    """The logger of a part; `name` begins with `etagere`, and may be configured by it."""
+    return Logger(name)
+
+
+def text_of(event: str, fields: dict[str, Any]) -> str:
+    """One line, `event name=value …`; a text of several lines follows below it.
+
+    Control characters are escaped: models and clients write some of these values.
+    """
+    texts = {name: str(value).strip() for name, value in fields.items()}
+    words = [event, *(f"{name}={_shown(text)}" for name, text in texts.items() if "\n" not in text)]
+    blocks = [f"{name}:\n{_shown(text)}" for name, text in texts.items() if "\n" in text]
+    return "\n".join([" ".join(words), *blocks]).replace("\n", "\n    ")
+
+
+def to_stderr() -> None:
+    """Write events from `info` on to standard error, for people to read."""
+    handler = _Handler()
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("etagere")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def say(text: str) -> None:
+    """Write to standard error as far as that goes: its disk may be full, its reader gone."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,141 @@
+"""The collector over the real parts: what there is no room for, and what is broken, holds up nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import etagere.collector
+from etagere.caches.sqlite import SqliteCache
+from etagere.collector import Collector
+from etagere.core.lifecycle import State
+from etagere.core.representation import Failure, Kind, Outcome, Representation, Resource
+from etagere.database import Database
+from etagere.model import Registry
+from etagere.runs.memory import MemoryRunTable
+from etagere.runs.outbox import Outbox
+from etagere.testing import ManualClock, outcome, resource
+
+pytestmark = pytest.mark.anyio
+MIB = 1024 * 1024
+
+
+class Place:
+    """A collector at work, with runs that have been claimed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = ManualClock()
+        self.database = Database(directory / "data")
+        self.table = MemoryRunTable(self.database, self.clock, 100, lambda model: None, lambda model: "default")
+        self.outbox = Outbox(self.database)
+        self.cache = SqliteCache(self.database, self.clock, directory / "blobs", 1 << 30, 1 << 20)
+        self.settled: asyncio.Queue[str] = asyncio.Queue()
+        self.collector = Collector(
+            Registry(), self.outbox, self.cache, self.table, self.clock,
+            max_result=1 << 30, settled=self.settled.put_nowait,
+        )  # fmt: skip
+
+    async def result(self, name: str, body: bytes) -> Outcome:
+        """The outcome of a new run, its result in a file."""
+        await self.table.submit(resource(name))
+        await self.table.claim(["default"])
+        path = self.directory / f"{name}.1" / "result"
+        path.parent.mkdir()
+        path.write_bytes(body)
+        return outcome(resource(name), path=path)
+
+    async def failure(self, name: str) -> Outcome:
+        return replace(await self.result(name, b""), kind=Kind.failed, path=None)
+
+    async def ends(self, count: int = 1) -> None:
+        for _ in range(count):
+            await asyncio.wait_for(self.settled.get(), 30)
+
+
+@pytest.fixture
+async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    monkeypatch.setattr(etagere.collector, "RETRY_SECONDS", 0.05)
+    place = Place(tmp_path)
+    await place.table.load()
+    collecting = asyncio.create_task(place.collector.collect())
+    yield place
+    assert not collecting.done()
+    collecting.cancel()
+    await asyncio.wait([collecting])
+    await place.cache.close()
+    await place.database.close()
+
+
+async def no_room(place: Place) -> None:
+    """Leave the database a few pages: enough for failures and not for bodies."""
+    (pages,) = place.database.read("PRAGMA page_count") or (0,)
+    await place.database.write(lambda connection: connection.pragma("max_page_count", pages + 8))
+
+
+async def room(place: Place) -> None:
+    await place.database.write(lambda connection: connection.pragma("max_page_count", 1_000_000))
+
+
+async def test_what_there_is_no_room_for_does_not_hold_up_the_others(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = [await place.result(name, os.urandom(MIB // 2)) for name in ("large", "larger")]
+    small = [await place.failure(f"f{n}") for n in range(3)]
+    await no_room(place)
+    for each in (*large, *small):
+        await place.outbox.put(each)
+    await place.ends(3)
+    assert all(isinstance(place.cache.get(f"f{n}"), Failure) for n in range(3))
+    assert [place.cache.get(name) for name in ("large", "larger")] == [None, None]
+    assert place.table.counts() == {State.queued: 0, State.running: 2}
+    await room(place)
+    await place.ends(2)
+    assert all(isinstance(place.cache.get(name), Representation) for name in ("large", "larger"))
+    assert place.table.counts() == {State.queued: 0, State.running: 0}
+    told = [record.message for record in caplog.records if "until there is room" in record.message]
+    assert len(told) == 2, "each is told once, however often it is tried"
+
+
+async def test_a_file_without_room_is_kept_in_the_end(place: Place) -> None:
+    body = os.urandom(2 * MIB)
+    large = await place.result("large", body)
+    full = place.database
+    results = [False, True, True, True]
+    await full.write(lambda connection: connection.set_commit_hook(lambda: bool(results) and results.pop(0)))
+    await place.outbox.put(large)
+    await place.ends()
+    found = place.cache.get("large")
+    assert isinstance(found, Representation)
+    assert b"".join([chunk async for chunk in place.cache.stream(found)]) == body
+    assert large.path is not None
+    assert not large.path.parent.exists()
+
+
+async def test_an_outcome_that_cannot_be_collected_is_lost_alone(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = await place.result("broken", b"1"), await place.result("sound", b"2")
+    assert broken.path is not None
+    broken.path.unlink()
+    broken.path.mkdir()
+    # Another canonical URI under the same id, as no honest part would make it.
+    collided = replace(sound, resource=Resource("sound", "/another@1", "heat@1"))
+    for each in (broken, sound, collided):
+        await place.outbox.put(each)
+    await place.ends()
+    last = await place.failure("last")
+    await place.outbox.put(last)
+    await place.ends()
+    run = place.table.get("broken")
+    assert run is not None
+    assert (run.state, run.losses) == (State.queued, 1)
+    assert place.cache.get("sound") is not None
+    assert os.strerror(errno.EISDIR) in caplog.text
+    assert "Two canonical URIs" in caplog.text

@@ -1,0 +1,75 @@
+"""The settings, from everywhere they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etagere.config import Settings
+from etagere.errors import StartError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(defaults: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, file: Path | None = None) -> str:
+    with pytest.raises(StartError) as caught:
+        Settings.layered(defaults, overrides or {}, file)
+    return str(caught.value)
+
+
+def test_each_layer_goes_over_those_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("etagere.toml").write_text('port = 2\nruns = 2\nmax_pending = 2\ncache_size = "2MiB"\n')
+    monkeypatch.setenv("ETAGERE_RUNS", "3")
+    monkeypatch.setenv("ETAGERE_MAX_PENDING", "3")
+    monkeypatch.setenv("ETAGERE_NOTHING_OF_OURS", "3")
+    found = Settings.layered({"host": "::1", "port": 1, "runs": 1, "max_pending": 1}, {"max_pending": 4})
+    assert (found.host, found.port, found.runs, found.max_pending) == ("::1", 2, 3, 4)
+    assert found.cache_size == 2 << 20
+    assert Settings().port == 8000
+
+
+def test_another_file_takes_the_place_of_the_one_here() -> None:
+    Path("etagere.toml").write_text("port = 1\nruns = 7\n")
+    Path("other.toml").write_text("port = 2\n")
+    found = Settings.layered({"runs": 3}, {}, Path("other.toml"))
+    assert (found.port, found.runs) == (2, 3)
+
+
+def test_a_list_in_the_environment_is_a_json_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETAGERE_ALLOWED_HOSTS", '["a.example", "b.example"]')
+    assert Settings.layered({}, {}).allowed_hosts == ("a.example", "b.example")
+    monkeypatch.setenv("ETAGERE_ALLOWED_HOSTS", "a.example")
+    assert refused({}).startswith("bad settings: the environment: allowed_hosts: ")
+
+
+def test_a_fault_names_its_place_and_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("etagere.toml").write_text('max_pendnig = 5\nport = "x"\n')
+    monkeypatch.setenv("ETAGERE_RUNS", "0")
+    said = refused({"dev": "perhaps"}, {"max_target": 1})
+    assert "etagere.toml: there is no setting max_pendnig; did you mean max_pending?" in said
+    assert "etagere.toml: port: " in said
+    assert "the environment: runs: " in said
+    assert "Etagere(...): dev: " in said
+    assert "the command line: max_target: " in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("content", [b"port = \n", b"port = 1\nport = 2\n", b"\xff\xfe = 1\n"])
+def test_a_file_that_is_no_toml_is_named(content: bytes) -> None:
+    Path("etagere.toml").write_bytes(content)
+    said = refused({})
+    assert said.startswith("etagere.toml: ")
+    assert "\n" not in said
+
+
+def test_a_file_that_was_named_must_be_there() -> None:
+    assert Settings.layered({}, {}).port == 8000
+    assert refused({}, file=Path("absent.toml")) == "There is no file absent.toml."
+    Path("folder.toml").mkdir()
+    assert refused({}, file=Path("folder.toml")) == "folder.toml cannot be read: Is a directory."

@@ -1,0 +1,184 @@
+"""The worker over the real parts: what it hands over, what it gives back, and what it says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.supervisor.bench import load_models
+
+from etagere.core.lifecycle import CRASHES_ALLOWED, POSTPONED_SECONDS, Run, State
+from etagere.core.representation import Kind, Outcome, Resource
+from etagere.database import Database
+from etagere.engines.local import LocalEngine
+from etagere.model import Registry
+from etagere.runs.memory import MemoryRunTable
+from etagere.runs.outbox import Outbox
+from etagere.supervisor.program import describe
+from etagere.supervisor.supervisor import Supervisor
+from etagere.testing import ManualClock
+from etagere.worker import Worker
+
+pytestmark = pytest.mark.anyio
+QUEUES = ("default",)
+
+
+class Place:
+    """A run table, a result queue and a worker for the models of tests/models/assorted.py."""
+
+    def __init__(self, directory: Path) -> None:
+        self.registry: Registry = load_models("assorted").app
+        self.clock = ManualClock()
+        self.directory = directory / "runs"
+        self.database = Database(directory / "data")
+        self.table = MemoryRunTable(self.database, self.clock, 100, lambda model: None, lambda model: "default")
+        self.outbox = Outbox(self.database)
+        self.supervisor = Supervisor(describe(self.registry), self.directory, max_result=1 << 20, clock=self.clock)
+        self.worker = Worker(self.registry, self.table, self.outbox, self.supervisor, self.clock)
+
+    async def submit(self, path: str) -> Resource:
+        """Submit what a URI without defaults stands for."""
+        name, _, query = path.partition("?")
+        found, _ = self.registry.models[f"{name}@1"].bind(query.encode())
+        await self.table.submit(found)
+        return found
+
+    async def work(self) -> None:
+        await asyncio.wait_for(self.worker.work(QUEUES), 60)
+
+    async def outcome(self) -> Outcome:
+        return await asyncio.wait_for(self.outbox.take(), 60)
+
+    def pending(self, of: Resource) -> Run:
+        run = self.table.get(of.id)
+        assert run is not None
+        return run
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    place = Place(tmp_path)
+    await place.table.load()
+    await place.supervisor.start()
+    yield place
+    await place.supervisor.close()
+    await place.database.close()
+
+
+@contextmanager
+def broken_log(error: type[Exception]) -> Iterator[None]:
+    """A handler of the host application that fails with every record."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise error(errno.EPIPE, "nobody reads this")
+
+    logger, handler = logging.getLogger("etagere"), Broken()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, RuntimeError])
+async def test_a_broken_log_costs_no_outcome_and_no_worker(place: Place, error: type[Exception]) -> None:
+    submitted = [await place.submit(path) for path in ("double?x=1", "raising", "vanishing?status=3", "double?x=2")]
+    engine = LocalEngine(place.worker, QUEUES, 1)
+    with broken_log(error):
+        await engine.start()
+        found = {each.resource.id: each.kind for each in [await place.outcome() for _ in submitted]}
+        await engine.stop()
+    kinds = [Kind.succeeded, Kind.failed, Kind.poison, Kind.succeeded]
+    assert found == dict(zip([each.id for each in submitted], kinds, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [("x=much", "not valid for the model any more"), ("x=01.50&x=2", "any more"), ("x=01.50", "version")],
+)
+async def test_a_run_that_its_model_does_not_know_any_more_is_cancelled(
+    place: Place, caplog: pytest.LogCaptureFixture, stored: str, said: str
+) -> None:
+    """As a changed schema under the same version makes it: the stored URI means nothing, or something else."""
+    stale = Resource("a" * 32, f"/double@1?{stored}", "double@1")
+    await place.table.submit(stale)
+    fresh = await place.submit("double?x=1")
+    await place.work()
+    assert place.table.get(stale.id) is None
+    assert (await place.outcome()).resource == fresh
+    assert place.database.rows("SELECT id FROM run") == [(fresh.id,)]
+    (told,) = [record.message for record in caplog.records if "cancelled" in record.message]
+    assert said in told
+    assert stale.id in told
+
+
+async def test_a_run_whose_model_is_retired_is_cancelled(place: Place) -> None:
+    gone = Resource("a" * 32, "/double@0?x=1", "double@0")
+    await place.table.submit(gone)
+    await place.work()
+    assert place.table.get(gone.id) is None
+    assert place.database.rows("SELECT id FROM run") == []
+
+
+async def test_without_room_to_begin_it_costs_a_delay_and_others_go_on(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = await place.submit("double?x=1"), await place.submit("double?x=2")
+    # What is no directory, nor can be removed as one, stands where the first attempt's should be.
+    (place.directory / f"{first.id}.1").write_text("in the way")
+    await place.work()
+    assert (await place.outcome()).resource == second
+    run = place.pending(first)
+    assert (run.state, run.losses, run.crashes, run.delay) == (State.queued, 0, 0, POSTPONED_SECONDS)
+    assert "no attempt can be made now" in caplog.text
+    place.clock.advance(POSTPONED_SECONDS)
+    await place.work()
+    assert (await place.outcome()).resource == first
+
+
+async def test_a_model_that_takes_its_results_place_has_failed(place: Place) -> None:
+    """It is not taken for a full disk, which would be tried again for ever."""
+    for command in ("blocking", "blocking_and_naming"):
+        await place.submit(command)
+        await place.work()
+        assert (await place.outcome()).kind is Kind.failed
+
+
+async def test_what_was_printed_is_kept_of_failures_only(place: Place) -> None:
+    await place.submit("printing?mebibytes=1")
+    await place.submit("failing")
+    await place.work()
+    assert [(await place.outcome()).output for _ in range(2)] == ["", "oops\n"]
+    journalled = dict(place.database.rows("SELECT id, length(content) FROM outcome"))
+    assert max(journalled.values()) < 2000
+
+
+async def test_a_failure_is_told_on_several_lines_with_what_it_printed(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    await place.submit("raising_loudly")
+    await place.work()
+    (told,) = [record.message for record in caplog.records if "run ended" in record.message]
+    lines = told.splitlines()
+    assert "outcome=failed" in lines[0]
+    assert any(line.strip() == "ValueError: \\x1b[2Jred" for line in lines)
+    assert any(line.strip() == "last words \\x1b]0;title\\x07" for line in lines)
+    assert "\x1b" not in told
+    assert len(told) < 4000
+
+
+async def test_each_crash_is_told_with_what_it_printed(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    await place.submit("vanishing?status=3")
+    await place.work()
+    told = [record.message for record in caplog.records if "output=last words" in record.message]
+    assert len(told) == CRASHES_ALLOWED
+    assert "run given up" in told[-1]
