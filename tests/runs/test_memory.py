@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from etagere.caches.sqlite import SqliteCache
 from etagere.core.lifecycle import LOSSES_ALLOWED, Event, Run, State
 from etagere.core.representation import Resource
 from etagere.database import Database
@@ -17,7 +18,7 @@ from etagere.errors import InternalError, StorageFull
 from etagere.runs import journal
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
-from etagere.testing import ManualClock, RunTableContract, outcome, resource
+from etagere.testing import ManualClock, RunTableContract, failure, outcome, representation, resource
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +149,20 @@ async def test_a_run_whose_outcome_waits_is_not_lost(service: Service) -> None:
     await table.advance("a", Event.succeed)
     await service.kill()
     assert (await service.start()).get("a") is None
+
+
+async def test_a_run_whose_end_was_answered_is_not_pending_again(service: Service, clock: ManualClock) -> None:
+    cache = SqliteCache(service.database, clock, service.directory / "blobs", 1 << 20, 1 << 20)
+    for name in "abc":
+        await service.table.submit(resource(name))
+        await claimed(service.table)
+    await cache.put(resource("a"), representation("a", b"result"))
+    await cache.put(resource("b"), failure("b", clock.now() + 60))
+    await cache.put(resource("c"), failure("c", clock.now() - 1))
+    await service.outbox.put(outcome(resource("a")))
+    await service.kill()
+    table = await service.start()
+    assert [table.get(name) is None for name in "abc"] == [True, True, False]
 
 
 async def test_a_run_that_every_service_dies_of_is_poison(service: Service, clock: ManualClock) -> None:

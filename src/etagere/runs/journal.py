@@ -45,6 +45,15 @@ def save(connection: apsw.Connection, run: Run) -> None:
     )
 
 
+def forget_answered(connection: apsw.Connection, now: float) -> None:
+    """Forget the runs that a crash has left although their end is in the cache: clients may have seen it."""
+    connection.execute(
+        "DELETE FROM run WHERE id IN"
+        " (SELECT id FROM representation UNION ALL SELECT id FROM failure WHERE expires > ?)",
+        (now,),
+    )
+
+
 def claim(connection: apsw.Connection, run: Run) -> str:
     """Record a claimed run; its canonical URI."""
     save(connection, run)

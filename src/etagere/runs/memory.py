@@ -75,11 +75,13 @@ class MemoryRunTable:
     async def load(self) -> list[tuple[Run, Resource]]:
         """Take up the runs that the last service left behind.
 
-        Each goes to the queue that its model has now, and is cancelled where that model is gone.
+        Those whose end is in the cache are forgotten: what has been answered stays so.
+        Each other goes to the queue that its model has now, and is cancelled where that model is gone.
         What was running is lost, or released if that service was closed in order, unless its
         outcome waits in the result queue. Returned are the runs for which that was one loss too
         many: they stay pending until the caller hands over their outcome, `Kind.poison`.
         """
+        await self._database.write(partial(journal.forget_answered, now=self._clock.now()))
         # Through the writer, so that whatever was posted before is seen.
         found = await self._database.write(journal.select)
         for run, _ in found:
