@@ -231,8 +231,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the conversation")
     once = parser.parse_args().once
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell may have had it ignored
+        signal.signal(number, interrupt)
     with tempfile.TemporaryDirectory(prefix="etagere-demo-") as data, served(data) as server:
         host = ready_host(server)
         if not converse(host):

@@ -28,6 +28,7 @@ from etagere.supervisor.spare import Spare, prepare
 from etagere.supervisor.wire import Unpacker, pack
 
 _CHUNK = 65536
+_QUIET_MS = 3
 
 
 class Channel:
@@ -89,8 +90,13 @@ class WarmProcess:
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
         waiting.register(self._wakeup, select.POLLIN)
+        quiet = False
         while os.getppid() == self._guard:
-            ready = {descriptor for descriptor, _ in waiting.poll()}
+            # A spare is made when all is quiet, not at the expense of the run that has just begun.
+            ready = {descriptor for descriptor, _ in waiting.poll(None if self._spare or quiet else _QUIET_MS)}
+            quiet = not ready
+            if quiet:
+                self._stand_by()
             if self._wakeup in ready:
                 os.read(self._wakeup, _CHUNK)
                 self._reap()
@@ -104,7 +110,6 @@ class WarmProcess:
         messages = self._channel.receive()
         for message in messages or ():
             self._start(message["start"], message["model"], Path(message["directory"]))
-        self._stand_by()
         return messages is not None
 
     def _start(self, token: int, key: str, directory: Path) -> None:
