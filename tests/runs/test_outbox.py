@@ -98,4 +98,5 @@ async def test_a_put_that_is_cancelled_is_handed_over_all_the_same(database: Dat
     await asyncio.sleep(0)
     putting.cancel()
     assert (await asyncio.wait_for(outbox.take(), 10)).resource.id == "a"
+    await asyncio.wait([putting], timeout=10)
     assert putting.cancelled()
