@@ -38,6 +38,12 @@ def sleep(
 
 
 @app.model(version="1")
+def noop(n: int) -> int:
+    """Do nothing."""
+    return n
+
+
+@app.model(version="1")
 def counted(n: int) -> int:
     """Leave a line behind for each run, and take long enough for a crowd to gather."""
     with Path(os.environ["BENCHMARK_COUNT"]).open("a") as lines:

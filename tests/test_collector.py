@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -122,20 +121,25 @@ async def test_an_outcome_that_cannot_be_collected_is_lost_alone(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, sound = await place.result("broken", b"1"), await place.result("sound", b"2")
+    pipe = await place.result("pipe", b"3")
     assert broken.path is not None
-    broken.path.unlink()
+    assert pipe.path is not None
+    for path in (broken.path, pipe.path):
+        path.unlink()
     broken.path.mkdir()
+    os.mkfifo(pipe.path)
     # Another canonical URI under the same id, as no honest part would make it.
     collided = replace(sound, resource=Resource("sound", "/another@1", "heat@1"))
-    for each in (broken, sound, collided):
+    for each in (broken, pipe, sound, collided):
         await place.outbox.put(each)
     await place.ends()
     last = await place.failure("last")
     await place.outbox.put(last)
     await place.ends()
-    run = place.table.get("broken")
-    assert run is not None
-    assert (run.state, run.losses) == (State.queued, 1)
+    for name in ("broken", "pipe"):
+        run = place.table.get(name)
+        assert run is not None
+        assert (run.state, run.losses) == (State.queued, 1)
     assert place.cache.get("sound") is not None
-    assert os.strerror(errno.EISDIR) in caplog.text
+    assert caplog.text.count("ValueError: the result is not a regular file") == 2
     assert "Two canonical URIs" in caplog.text

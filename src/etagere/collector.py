@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
+import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
-from etagere.core.representation import Failure, Kind, Outcome, Representation
+from etagere.core.representation import INLINE_BYTES, QUICK_BYTES, Failure, Kind, Outcome, Representation
 from etagere.errors import StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -20,7 +23,6 @@ from etagere.ports import Cache, Clock, ResultQueue, RunTable
 
 log = get_logger("etagere.collector")
 
-SMALL_BODY = 1024 * 1024
 KEPT_SECONDS = {Kind.refused: 365 * 86400.0, Kind.failed: 3600.0}
 RETRY_SECONDS = 1.0
 
@@ -126,7 +128,11 @@ class Collector:
             return self._failure(outcome, run)
         assert outcome.path is not None
         assert outcome.media_type is not None
-        size, digest, body = await asyncio.to_thread(_read, outcome.path, self._max_result)
+        found = outcome.path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("the result is not a regular file")
+        read = partial(_read, outcome.path, self._max_result)
+        size, digest, body = read() if found.st_size <= QUICK_BYTES else await asyncio.to_thread(read)
         return Representation(
             id=outcome.resource.id,
             format=format_name(outcome.media_type),
@@ -163,9 +169,10 @@ def _key(outcome: Outcome) -> tuple[str, int]:
 
 def _read(path: Path, max_result: int) -> tuple[int, bytes, bytes | None]:
     """Size, SHA-256 and, where it is small, the body of a result's file."""
-    with path.open("rb") as file:
-        body = file.read(SMALL_BODY + 1)
-        if len(body) <= SMALL_BODY:
+    # The run may not be over: what it puts in the place of its result must not make us wait.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+        body = file.read(INLINE_BYTES + 1)
+        if len(body) <= INLINE_BYTES:
             return len(body), hashlib.sha256(body).digest(), body
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()

@@ -69,7 +69,8 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
         )
         await supervisor.start()
         try:
-            outcome = await supervisor.run(Order.of(model, bound, attempt=1), _bar)
+            async with supervisor.run(Order.of(model, bound, attempt=1), _bar) as outcome:
+                pass
         except Crashed as crash:
             raise EtagereError(f"the run crashed: {crash.detail}") from crash
         finally:

@@ -78,6 +78,7 @@ class Database:
         self.directory = directory
         self._path = str(directory / "etagere.sqlite3")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._posted: list[_Job] = []
         self._closing = False
         try:
             self._lock, self.clean = _lock(directory)
@@ -126,25 +127,36 @@ class Database:
         if self._closing:
             raise Stopping("The service is stopping.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._hand_over()
         self._jobs.put(_Job(action, future))
         return await future
 
     def post(self, action: Action[object]) -> None:
         """Like `write` without waiting: a failure is logged, and nothing is done when the database is being closed."""
-        if not self._closing:
-            self._jobs.put(_Job(action, None))
+        if self._closing:
+            return
+        # Whoever posts has something better to do first: the writer would compete with it.
+        if not self._posted:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._posted.append(_Job(action, None))
 
     async def close(self) -> None:
         """Commit what is queued, close the database and give the directory free."""
         if self._closing:
             return
         self._closing = True
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         if self._close_connections():
             os.ftruncate(self._lock, 0)
             os.fsync(self._lock)
         os.close(self._lock)
+
+    def _hand_over(self) -> None:
+        for job in self._posted:
+            self._jobs.put(job)
+        self._posted.clear()
 
     def _close_connections(self) -> bool:
         try:

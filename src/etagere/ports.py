@@ -61,7 +61,7 @@ class ResultQueue(Protocol):
     """Outcomes on their way from the engine to the collector, at least once."""
 
     async def put(self, outcome: Outcome) -> None:
-        """Hand over an outcome; recorded durably when this returns."""
+        """Hand over an outcome; when this returns it is recorded durably, or `done` already."""
         ...
 
     async def take(self) -> Outcome:

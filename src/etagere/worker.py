@@ -10,7 +10,7 @@ from functools import partial
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
 from etagere.core.representation import Kind, Outcome, Resource
-from etagere.errors import LostProcess, Problem, StorageFull
+from etagere.errors import LostProcess, Problem
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Clock, ResultQueue, RunTable
@@ -42,21 +42,17 @@ class Worker:
         self._clock = clock
 
     async def work(self, queues: Collection[str]) -> None:
-        """Run attempts until no run of these queues is eligible, or none can be claimed now."""
-        while claimed := await self._claim(queues):
+        """Run attempts until no run of these queues is eligible."""
+        while claimed := await self._runs.claim(queues):
             await self._attempt(*claimed)
-
-    async def _claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
-        try:
-            return await self._runs.claim(queues)
-        except StorageFull as full:
-            log.warning("no run can be claimed", reason=full.detail)
-            return None
 
     async def _attempt(self, run: Run, resource: Resource) -> None:
         try:
             order = self._order(run, resource)
-            outcome = await self._supervisor.run(order, partial(self._runs.report, run.id, run.attempt))
+            async with self._supervisor.run(order, partial(self._runs.report, run.id, run.attempt)) as outcome:
+                # What a run printed that went well would be journalled for nobody to read.
+                await self._results.put(replace(outcome, output="") if outcome.kind in _QUIET else outcome)
+                _tell(run, outcome)
         except _Stale as stale:
             await self._runs.advance(run.id, Event.cancel, run.attempt)
             log.warning("run cancelled", id=run.id, model=run.model, reason=str(stale))
@@ -76,10 +72,6 @@ class Worker:
         except Exception as fault:
             await self._put_back(run, resource, Event.lose, repr(fault), "")
             log.exception("a fault of the service's own", id=run.id)
-        else:
-            # What a run printed that went well would be journalled for nobody to read.
-            await self._results.put(replace(outcome, output="") if outcome.kind in _QUIET else outcome)
-            _tell(run, outcome)
 
     def _order(self, run: Run, resource: Resource) -> Order:
         model = self._registry.models.get(run.model)

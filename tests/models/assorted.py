@@ -201,6 +201,26 @@ def threaded() -> str:
     return os.environ["OMP_NUM_THREADS"]
 
 
+@app.model(version="1")
+def process(padding: int) -> list[Any]:
+    return [os.getpid(), "x" * padding]
+
+
+@app.model(version="1", concurrency=1)
+def counted_process() -> list[Any]:
+    return [os.getpid()]
+
+
+@app.model(version="1")
+def done_too_soon(result: bool) -> list[Any]:
+    """Says what only the supervisor's own side should say."""
+    if result:
+        Path("../result").write_text("[1]")
+    Path(os.environ["RUN_EVENTS"]).write_text('{"done": true}\n')
+    signal.pause() if result else progress(0.5)
+    return [2]
+
+
 class Text(BaseModel):
     text: str = ""
     number: float = 0.5

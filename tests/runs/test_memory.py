@@ -249,16 +249,14 @@ async def test_a_submit_that_cannot_be_recorded_leaves_nothing(database: Databas
     assert (await table.claim(["default"]) or (None, None))[1] == large
 
 
-async def test_a_claim_that_cannot_be_recorded_leaves_the_run_queued(service: Service) -> None:
+async def test_a_claim_that_cannot_be_recorded_is_made_again_after_a_crash(service: Service) -> None:
     await service.table.submit(resource("a"))
     await failing(service.database, commits=1)
-    with pytest.raises(StorageFull):
-        await service.table.claim(["default"])
-    run = service.table.get("a")
-    assert run is not None
-    assert (run.state, run.attempt) == (State.queued, 0)
-    assert service.table.position("a") == 1
     assert await claimed(service.table) == "a"
+    await service.kill()
+    run = (await service.start()).get("a")
+    assert run is not None
+    assert (run.state, run.attempt, run.losses) == (State.queued, 0, 0)
 
 
 async def test_a_run_ends_even_if_that_cannot_be_recorded(service: Service, clock: ManualClock) -> None:
@@ -271,42 +269,18 @@ async def test_a_run_ends_even_if_that_cannot_be_recorded(service: Service, cloc
     assert await claimed(service.table) == "a"
 
 
-async def test_a_claim_that_is_cancelled_is_undone(service: Service) -> None:
+async def test_a_claim_waits_for_no_commit(service: Service) -> None:
     await service.table.submit(resource("a"))
     hold = threading.Event()
     service.database.post(lambda _: hold.wait(10))
-    claiming = asyncio.ensure_future(service.table.claim(["default"]))
-    await asyncio.sleep(0)
+    assert await claimed(service.table) == "a"
     assert service.table.position("a") is None
-    claiming.cancel()
-    await asyncio.wait([claiming])
+    assert not hold.is_set()
     hold.set()
-    assert claiming.cancelled()
-    assert service.table.position("a") == 1
     await service.kill()
     run = (await service.start()).get("a")
     assert run is not None
-    assert (run.state, run.attempt, run.losses) == (State.queued, 0, 0)
-
-
-async def test_a_run_that_is_cancelled_while_it_is_claimed_is_not_claimed(
-    database: Database, table: MemoryRunTable
-) -> None:
-    await table.submit(resource("a"))
-    await table.submit(resource("b"))
-    hold = threading.Event()
-    database.post(lambda _: hold.wait(10))
-    claiming = asyncio.ensure_future(table.claim(["default"]))
-    await asyncio.sleep(0)
-    cancelling = asyncio.ensure_future(table.advance("a", Event.cancel))
-    await asyncio.sleep(0)
-    hold.set()
-    found = await claiming
-    assert found is not None
-    assert found[0].id == "b"
-    await cancelling
-    assert table.counts() == {State.queued: 0, State.running: 1}
-    assert database.rows("SELECT id FROM run") == [("b",)]
+    assert (run.state, run.attempt, run.losses) == (State.queued, 1, 1)
 
 
 async def test_one_id_is_one_canonical_uri(database: Database, table: MemoryRunTable) -> None:

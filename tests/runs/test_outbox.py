@@ -100,3 +100,24 @@ async def test_a_put_that_is_cancelled_is_handed_over_all_the_same(database: Dat
     assert (await asyncio.wait_for(outbox.take(), 10)).resource.id == "a"
     await asyncio.wait([putting], timeout=10)
     assert putting.cancelled()
+
+
+async def test_what_is_collected_at_once_is_not_journalled(database: Database) -> None:
+    outbox = Outbox(database)
+    written: list[object] = []
+    await database.write(lambda connection: connection.set_update_hook(lambda *row: written.append(row)))
+    putting = asyncio.ensure_future(outbox.put(outcome(resource("a"))))
+    await outbox.done(await outbox.take())
+    await asyncio.wait_for(putting, 10)
+    await database.write(lambda _: None)
+    assert written == []
+
+
+async def test_what_is_not_collected_is_journalled_even_if_nobody_waits_for_it(database: Database) -> None:
+    outbox = Outbox(database)
+    putting = asyncio.ensure_future(outbox.put(outcome(resource("a"))))
+    await outbox.take()
+    putting.cancel()
+    await asyncio.wait([putting], timeout=10)
+    await database.write(lambda _: None)
+    assert database.rows("SELECT id FROM outcome") == [("a",)]

@@ -48,7 +48,12 @@ class Bench:
         """The directory of this id's first attempt."""
         return self.directory / f"{self._prefix}{id}.1"
 
-    async def run(
+    async def run(self, model: str, **given: Any) -> Outcome:
+        async with self.running(model, **given) as outcome:
+            return outcome
+
+    @asynccontextmanager
+    async def running(
         self,
         model: str,
         *,
@@ -58,10 +63,12 @@ class Bench:
         memory_limit: int | None = None,
         media_type: str | None = None,
         **parameters: Any,
-    ) -> Outcome:
+    ) -> AsyncIterator[Outcome]:
+        """A run whose outcome is known, with its process until this is left."""
         resource = Resource(self._prefix + id, "", f"{model}@1")
         order = Order(resource, 1, orjson.dumps(parameters), time_limit, memory_limit, media_type)
-        return await self.supervisor.run(order, report)
+        async with self.supervisor.run(order, report) as outcome:
+            yield outcome
 
     def left(self) -> list[str]:
         """The names of the directories that runs of this bench have left."""

@@ -36,8 +36,8 @@ async def main(directory: Path, model: str, parameters: str) -> None:
     (warm,) = children(guard)
     say("service", guard, warm)
     order = Order(Resource("a", "", f"{model}@1"), 1, parameters.encode(), 60.0, None, None)
-    outcome = await supervisor.run(order, lambda _, message: say("run", message))
-    say("outcome", outcome.kind, outcome.detail)
+    async with supervisor.run(order, lambda _, message: say("run", message)) as outcome:
+        say("outcome", outcome.kind, outcome.detail)
     await supervisor.close()
 
 

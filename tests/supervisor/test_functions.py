@@ -166,3 +166,44 @@ async def test_printing_is_echoed_and_the_end_of_it_kept(tmp_path: Path) -> None
     assert len(heard) == MIB + len("the end\n")
     assert len(outcome.output) == 65536
     assert outcome.output.endswith("-\nthe end\n")
+
+
+async def test_a_small_result_is_known_before_its_process_is_gone(bench: Bench) -> None:
+    async with bench.running("process", padding=0) as outcome:
+        pid, _ = result(outcome)
+        assert not gone(pid)
+    assert gone(pid)
+    assert bench.left() == [bench.path().name]
+
+
+@pytest.mark.parametrize(("model", "given"), [("process", {"padding": 100_000}), ("counted_process", {})])
+async def test_a_large_result_or_one_of_a_counted_run_is_known_when_its_process_is_gone(
+    bench: Bench, model: str, given: dict[str, Any]
+) -> None:
+    async with bench.running(model, **given) as outcome:
+        assert gone(result(outcome)[0])
+
+
+async def test_a_run_that_says_too_soon_that_it_is_done_goes_on(bench: Bench) -> None:
+    assert result(await bench.run("done_too_soon", result=False)) == [2]
+
+
+async def test_a_run_with_a_result_that_does_not_end_is_ended(bench: Bench) -> None:
+    assert result(await bench.run("done_too_soon", result=True)) == [1]
+
+
+async def test_what_fails_while_the_outcome_is_handed_over_ends_the_process(bench: Bench) -> None:
+    pids: list[int] = []
+
+    async def fail() -> None:
+        async with bench.running("process", padding=0) as outcome:
+            pids.append(result(outcome)[0])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert gone(*pids)
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()

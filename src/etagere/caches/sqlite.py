@@ -12,12 +12,11 @@ from etagere.caches import records
 from etagere.caches.blobs import Blobs
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
-from etagere.core.representation import Failure, Ghost, Representation, Resource
+from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
 from etagere.database import Database
 from etagere.logs import get_logger
 from etagere.ports import Clock
 
-LARGEST_INLINE = 1024 * 1024
 CHUNK = 256 * 1024
 TOUCHES_EVERY_S = 5.0
 GHOSTS = 1_000_000
@@ -162,7 +161,7 @@ class SqliteCache:
             now = self._clock.now()
             action = partial(self._records.keep_failure, resource=resource, given=finished, now=now)
             kept = await self._database.write(action)
-        elif finished.size > LARGEST_INLINE:
+        elif finished.size > INLINE_BYTES:
             kept = await self._put_file(resource, finished)
         else:
             kept = await self._put_inline(resource, finished)

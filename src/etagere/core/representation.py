@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+# A body of at most so many bytes is carried and kept as bytes, a larger one as a file.
+INLINE_BYTES = 1024 * 1024
+# So few bytes are read and hashed in less time than it takes to have a thread do it.
+QUICK_BYTES = 64 * 1024
+
 
 class Kind(StrEnum):
     """How a run ended. `crashed` and `lost` are not kinds: those are tried again."""

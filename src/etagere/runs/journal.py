@@ -54,15 +54,6 @@ def forget_answered(connection: apsw.Connection, now: float) -> None:
     )
 
 
-def claim(connection: apsw.Connection, run: Run) -> str:
-    """Record a claimed run; its canonical URI."""
-    save(connection, run)
-    row = connection.execute("SELECT uri FROM run WHERE id = ?", (run.id,)).fetchone()
-    if row is None:
-        raise InternalError(f"The journal has no run {run.id}.")
-    return str(row[0])
-
-
 def select(connection: apsw.Connection) -> list[tuple[Run, bool]]:
     """All runs in the order of their submission, and whether an outcome of each waits for the collector."""
     rows: list[tuple[Any, ...]] = connection.execute(

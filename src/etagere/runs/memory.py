@@ -1,9 +1,9 @@
 """The run table of one service: in memory, journalled to its database.
 
 Memory is what counts while the service lives; the journal is what a restart finds. So a run is
-accepted and an attempt is begun only once the journal has it, but a run that goes back to the
-queue or ends does so even if the journal cannot be written: a restart then takes it for lost and
-computes it once more, which harms nobody. Canonical URIs are in the journal only.
+accepted only once the journal has it. Whatever else becomes of it is written there as soon as can
+be, and waits for nothing: where that fails, a restart finds the run as it was before and computes it
+once more, which harms nobody. Canonical URIs are in the journal only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = get_logger("etagere.runs")
 
 
 class _Entry:
-    """A pending run and its place: `order` of submission, last known `rank`, `held` by a worker or a claim."""
+    """A pending run and its place: `order` of submission, last known `rank`, `held` by a worker."""
 
     __slots__ = ("held", "order", "rank", "run")
 
@@ -125,23 +125,16 @@ class MemoryRunTable:
         return entry.rank or self._ranked[entry.run.queue] + 1
 
     async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
-        """See `RunTable.claim`: the oldest run whose model is below its limit and whose delay is over.
-
-        Raises:
-            StorageFull: the claim could not be recorded; the run is queued as before.
-        """
-        while (entry := self._next(queues)) is not None:
-            self._hold(entry)
-            claimed = step(entry.run, Event.claim, self._clock.now())
-            try:
-                uri = await self._database.write(partial(journal.claim, run=claimed))
-            except BaseException as error:
-                self._restore(entry, committed=isinstance(error, asyncio.CancelledError))
-                raise
-            if self._entries.get(claimed.id) is entry:
-                entry.run = claimed
-                return claimed, Resource(claimed.id, uri, claimed.model, claimed.queue)
-        return None
+        """See `RunTable.claim`: the oldest run whose model is below its limit and whose delay is over."""
+        entry = self._next(queues)
+        if entry is None:
+            return None
+        claimed = step(entry.run, Event.claim, self._clock.now())
+        resource = self._resource(claimed)
+        self._place(entry, claimed)
+        # Nobody waits for that: a restart that does not find it makes the attempt once more.
+        self._database.post(partial(journal.save, run=claimed))
+        return claimed, resource
 
     def report(self, id: str, attempt: int, fraction: float, message: str) -> bool:
         """See `RunTable.report`; kept in memory only."""
@@ -239,20 +232,6 @@ class MemoryRunTable:
         if first:
             waiting.move_to_end(entry.run.id, last=False)
             entry.rank = 1
-
-    def _hold(self, entry: _Entry) -> None:
-        self._withdraw(entry)
-        entry.held = True
-        self._held[entry.run.model] += 1
-
-    def _restore(self, entry: _Entry, committed: bool) -> None:
-        """Undo a claim, of which the journal may or may not hear."""
-        if self._entries.get(entry.run.id) is not entry:
-            return
-        run = entry.run
-        self._place(entry, run)
-        if committed:
-            self._database.post(partial(journal.save, run=run))
 
     def _next(self, queues: Collection[str]) -> _Entry | None:
         now = self._clock.monotonic()

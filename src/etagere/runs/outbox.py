@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from etagere.logs import get_logger
 
 log = get_logger("etagere.results")
 
+COLLECTED_AT_ONCE_S = 0.02
+
 
 class Outbox:
     """The `ResultQueue` of a single service; what the last one left over is taken first.
@@ -28,20 +31,30 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        # Those that the journal does not have, each with what is set when it need not have it any more.
+        self._fresh: dict[tuple[str, int], asyncio.Event] = {}
         for row in database.rows("SELECT id, attempt, content FROM outcome ORDER BY rowid"):
             self._take_up(*row)
 
     async def put(self, outcome: Outcome) -> None:
         """See `ResultQueue.put`.
 
-        It is handed over at once: what the collector records comes after it in the journal. Where it
-        cannot be recorded, a crash before it is collected costs another computation.
+        It is handed over at once, and recorded only if the collector does not keep it in about the time
+        that recording takes. Where it cannot be recorded, a crash before it is collected costs another
+        computation.
         """
+        key = outcome.resource.id, outcome.attempt
+        collected = self._fresh[key] = asyncio.Event()
         self._outcomes.put_nowait(outcome)
         try:
-            await self._database.write(partial(_insert, outcome=outcome))
-        except StorageFull as error:
-            log.warning("an outcome was not journalled", id=outcome.resource.id, cause=repr(error.__cause__))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(collected.wait(), COLLECTED_AT_ONCE_S)
+        except asyncio.CancelledError:
+            if self._fresh.pop(key, None):
+                self._database.post(partial(_insert, outcome=outcome))
+            raise
+        if self._fresh.pop(key, None):
+            await self._record(outcome)
 
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""
@@ -53,7 +66,17 @@ class Outbox:
 
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`; one that a crash brings back is collected again, which changes nothing."""
-        self._database.post(partial(_delete, id=outcome.resource.id, attempt=outcome.attempt))
+        key = outcome.resource.id, outcome.attempt
+        if collected := self._fresh.pop(key, None):
+            collected.set()
+        else:
+            self._database.post(partial(_delete, id=outcome.resource.id, attempt=outcome.attempt))
+
+    async def _record(self, outcome: Outcome) -> None:
+        try:
+            await self._database.write(partial(_insert, outcome=outcome))
+        except StorageFull as error:
+            log.warning("an outcome was not journalled", id=outcome.resource.id, cause=repr(error.__cause__))
 
     def _take_up(self, id: str, attempt: int, content: str) -> None:
         try:

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import orjson
 
+from etagere.core.representation import QUICK_BYTES
 from etagere.encoding import EncodingError, encode
 from etagere.errors import ImportFailed, Refused
 from etagere.supervisor.environment import threads
@@ -27,6 +28,7 @@ from etagere.tracking import report_to
 _LONGEST_TEXT = 10_000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RETRY_SECONDS = 1.0
+_LINGER_SECONDS = 0.5
 _PLACE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -44,6 +46,11 @@ class Events:
         """Write a line that may be lost."""
         with suppress(OSError):
             self._write({"progress": fraction, "message": _legible(message)}, blocking=False)
+
+    def done(self) -> None:
+        """Write that the result is whole; where that is lost, the end of the process says it."""
+        with suppress(OSError):
+            self._write({"done": True}, blocking=False)
 
     def _write(self, event: Mapping[str, object], *, blocking: bool) -> None:
         fifo = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
@@ -67,16 +74,21 @@ def separate(parent: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _redirect(os.devnull, os.O_RDONLY, 0)
     gc.enable()
 
 
 def enter(directory: Path) -> None:
     """Give it a run's environment and standard streams."""
+    describe(directory)
+    _redirect(directory / "output", os.O_WRONLY, 1, 2)
+
+
+def describe(directory: Path) -> None:
+    """Tell it where its files are."""
     os.environ["RUN_DIR"] = str(directory / "work")
     os.environ["RUN_SPEC"] = str(directory / "spec.json")
     os.environ["RUN_EVENTS"] = str(directory / "events")
-    _redirect(os.devnull, os.O_RDONLY, 0)
-    _redirect(directory / "output", os.O_WRONLY, 1, 2)
 
 
 def run(job: Job, directory: Path) -> int:
@@ -95,8 +107,21 @@ def run(job: Job, directory: Path) -> int:
     except BaseException as error:
         events.send(failed=type(error).__name__, traceback=_legible(owners_traceback(error)))
     else:
+        flush()
+        if _is_known_at_once(job, directory):
+            events.done()
+            time.sleep(_LINGER_SECONDS)
         return 0
     return 1
+
+
+def _is_known_at_once(job: Job, directory: Path) -> bool:
+    """Whether the result is taken before the process has ended, which it is then told to do.
+
+    Taking an address space down costs more than a short run; meanwhile the result is on its way. A run
+    whose place another one waits for is over only when its process is gone.
+    """
+    return job.concurrency is None and (directory / "result").stat().st_size <= QUICK_BYTES
 
 
 def renew(key: str, directory: Path, description: Description, count: int) -> NoReturn:
@@ -108,10 +133,15 @@ def renew(key: str, directory: Path, description: Description, count: int) -> No
 
 def leave(status: int) -> NoReturn:
     """End the process without the exit handlers, which belong to the process that it was forked from."""
+    flush()
+    os._exit(status)
+
+
+def flush() -> None:
+    """Let go of what was printed; a model may have closed what it prints to."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(status)
 
 
 def main() -> None:

@@ -58,6 +58,14 @@ class RunDirectory:
         """The bytes of the result so far."""
         return sum(_size(path) for path in (self.result, self._part))
 
+    def has_result(self, largest: int) -> bool:
+        """Whether a whole result of at most so many bytes is there; a function's is renamed when it is."""
+        try:
+            found = self.result.lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size <= largest
+
     def take(self, declared: str | None, largest: int) -> bool:
         """Bring the result to its place and check it; False where there is none.
 

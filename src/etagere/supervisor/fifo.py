@@ -81,8 +81,9 @@ class Tail:
 class Events:
     """The JSON lines of a run, the last of each kind; what is not of a known shape is ignored."""
 
-    def __init__(self, progress: Callable[[float, str], None]) -> None:
+    def __init__(self, progress: Callable[[float, str], None], done: Callable[[], None]) -> None:
         self._progress = progress
+        self._done = done
         self._rest = b""
         self._news: tuple[float, str] | None = None
         self.refused: str | None = None
@@ -119,6 +120,8 @@ class Events:
             case {"result": str() as file} if _fits(event.get("media_type")):
                 self.result = file
                 self.media_type = event.get("media_type")
+            case {"done": done} if done is True:
+                self._done()
 
 
 def _text(value: Any) -> str:

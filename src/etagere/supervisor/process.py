@@ -51,6 +51,14 @@ class Process:
         self._loop.call_later(GRACE_SECONDS, self._signal, signal.SIGKILL)
         self._loop.call_later(GRACE_SECONDS + _HOPELESS_SECONDS, self.lose, "its process cannot be killed")
 
+    async def end(self) -> None:
+        """Kill it, and return when it is gone. How it ended does not matter any more."""
+        self._stopping = True
+        self._signal(signal.SIGKILL)
+        await asyncio.wait([self.ended], timeout=_HOPELESS_SECONDS)
+        self.lose("its process cannot be killed")
+        self.ended.exception()
+
     def started(self, pid: int) -> None:
         """It runs under this id."""
         self._pid = pid

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from etagere.core import media
-from etagere.core.representation import Kind, Outcome, Resource
+from etagere.core.representation import QUICK_BYTES, Kind, Outcome, Resource
 from etagere.errors import EtagereError
 from etagere.logs import get_logger
 from etagere.model import Model
@@ -100,11 +101,13 @@ class Supervisor:
         """End the warm process and whatever still runs."""
         await self._warm.close()
 
-    async def run(self, order: Order, report: Report) -> Outcome:
+    @asynccontextmanager
+    async def run(self, order: Order, report: Report) -> AsyncIterator[Outcome]:
         """Execute one attempt; cancelling this kills it.
 
-        The directory of a succeeded one is the caller's to remove; it holds the result's file.
-        `report` is told the progress, and is False when the attempt is no longer the current one.
+        The outcome is known when the result is whole; on leaving, the process is gone. The directory
+        of a succeeded one is the caller's to remove; it holds the result's file. `report` is told the
+        progress, and is False when the attempt is no longer the current one.
 
         Raises:
             Crashed: the process died, or ended without a result.
@@ -116,15 +119,17 @@ class Supervisor:
         succeeded = False
         try:
             directory.create(order.parameters)
-            outcome = await self._attempt(order, directory, report)
-            succeeded = outcome.kind is Kind.succeeded
-            return outcome
+            async with self._attempt(order, directory, report) as outcome:
+                succeeded = outcome.kind is Kind.succeeded
+                yield outcome
         finally:
             if not succeeded:
                 await asyncio.to_thread(directory.remove)
 
-    async def _attempt(self, order: Order, directory: RunDirectory, report: Report) -> Outcome:
-        attempt = _Attempt(order, directory, self._max_result, report, Tail(self._echo))
+    @asynccontextmanager
+    async def _attempt(self, order: Order, directory: RunDirectory, report: Report) -> AsyncIterator[Outcome]:
+        is_command = "argv" in self._models[order.resource.model]
+        attempt = _Attempt(order, directory, self._max_result, report, Tail(self._echo), is_command)
         started = self._clock.now()
         with (
             Fifo(directory.path / "events", attempt.events.feed) as events,
@@ -134,19 +139,22 @@ class Supervisor:
             status = await attempt.supervise(process)
             events.drain()
             output.drain()
-        end = attempt.conclude(status, is_command="argv" in self._models[order.resource.model])
-        return Outcome(
-            order.resource,
-            order.attempt,
-            end.kind,
-            started,
-            self._clock.now(),
-            path=directory.result if end.kind is Kind.succeeded else None,
-            media_type=end.media_type,
-            detail=end.detail,
-            traceback=attempt.events.traceback if end.kind is Kind.failed else "",
-            output=attempt.output.text(),
-        )
+            end = attempt.conclude(status)
+            try:
+                yield Outcome(
+                    order.resource,
+                    order.attempt,
+                    end.kind,
+                    started,
+                    self._clock.now(),
+                    path=directory.result if end.kind is Kind.succeeded else None,
+                    media_type=end.media_type,
+                    detail=end.detail,
+                    traceback=attempt.events.traceback if end.kind is Kind.failed else "",
+                    output=attempt.output.text(),
+                )
+            finally:
+                await process.end()
 
 
 class _Stop(Enum):
@@ -168,23 +176,33 @@ class _End:
 class _Attempt:
     """One process: its limits while it runs, and what its end means."""
 
-    def __init__(self, order: Order, directory: RunDirectory, max_result: int, report: Report, output: Tail) -> None:
+    def __init__(
+        self,
+        order: Order,
+        directory: RunDirectory,
+        max_result: int,
+        report: Report,
+        output: Tail,
+        is_command: bool,
+    ) -> None:
         self._order = order
         self._directory = directory
         self._max_result = max_result
         self._report = report
+        self._is_command = is_command
         self._process: Process | None = None
         self._stopped: _Stop | None = None
-        self.events = Events(self._progress)
+        self._whole = asyncio.get_running_loop().create_future()
+        self.events = Events(self._progress, self._done)
         self.output = output
 
     async def supervise(self, process: Process) -> int:
-        """Keep the process within its limits until it ends; its wait status."""
+        """Keep the process within its limits until it ends; its wait status, 0 where the result is whole before."""
         self._process = process
         limit = asyncio.get_running_loop().call_later(self._order.time_limit, self._stop, _Stop.time)
         watch = asyncio.create_task(self._watch(process))
         try:
-            await asyncio.wait([process.ended])
+            await asyncio.wait([process.ended, self._whole], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             process.stop()
             await asyncio.wait([process.ended])
@@ -192,9 +210,9 @@ class _Attempt:
         finally:
             limit.cancel()
             watch.cancel()
-        return process.ended.result()
+        return process.ended.result() if process.ended.done() else 0
 
-    def conclude(self, status: int, *, is_command: bool) -> _End:
+    def conclude(self, status: int) -> _End:
         """What this end means.
 
         Raises:
@@ -210,19 +228,19 @@ class _Attempt:
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
             raise self._crashed(f"its process was ended by signal {-code} ({signal.strsignal(-code)})")
-        if code > 0 and is_command:
+        if code > 0 and self._is_command:
             return _End(Kind.failed, f"exit status {code}")
         if code > 0:
             raise self._crashed(f"its process ended with exit status {code} and without a result")
-        return self._result(is_command)
+        return self._result()
 
-    def _result(self, is_command: bool) -> _End:
-        declared, said = self._order.media_type, self.events.media_type if is_command else None
-        given = declared or (media.BINARY if is_command else media.JSON)
+    def _result(self) -> _End:
+        declared, said = self._order.media_type, self.events.media_type if self._is_command else None
+        given = declared or (media.BINARY if self._is_command else media.JSON)
         if said and _essence(given) != _essence(said):
             return _End(Kind.failed, _contradiction(declared, said))
         try:
-            found = self._directory.take(self.events.result if is_command else None, self._max_result)
+            found = self._directory.take(self.events.result if self._is_command else None, self._max_result)
         except UnusableResult as unusable:
             return _End(Kind.failed, str(unusable))
         if not found:
@@ -265,6 +283,12 @@ class _Attempt:
     def _progress(self, fraction: float, message: str) -> None:
         if not self._report(fraction, message):
             self._stop(_Stop.superseded)
+
+    def _done(self) -> None:
+        # Whoever says so: a result that is whole, and read in one go, needs no trust in the process that left it.
+        concluded = self._is_command or self._stopped or self._whole.done()
+        if not concluded and self._directory.has_result(QUICK_BYTES):
+            self._whole.set_result(None)
 
     def _stop(self, reason: _Stop) -> None:
         if self._process is not None and self._stopped is None:
