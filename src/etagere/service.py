@@ -129,6 +129,11 @@ class Service:
         address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
         return address, partial(self._revive, id, model)
 
+    def at_hand(self, id: str) -> Representation | None:
+        """The representation, if it is ready and its body in memory: what most requests for a result want."""
+        found = None if self.runs.get(id) else self.cache.get(id)
+        return found if isinstance(found, Representation) and found.body is not None else None
+
     async def answer(
         self, address: Address, conditions: Conditions, start: Start, may_start: Callable[[], bool]
     ) -> Answer:

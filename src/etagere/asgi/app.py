@@ -119,6 +119,8 @@ class Application:
             return responses.still_pending(*self._told(run))
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
+        if conditions is UNCONDITIONAL and (ready := self._service.at_hand(address.id)):
+            return responses.ready(ready, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
         answer = await self._service.answer(address, conditions, start, partial(_is_asked_for, fields))
         if answer.decision is Decision.still_pending:

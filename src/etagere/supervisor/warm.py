@@ -28,7 +28,7 @@ from etagere.supervisor.spare import Spare, prepare
 from etagere.supervisor.wire import Unpacker, pack
 
 _CHUNK = 65536
-_QUIET_MS = 3
+_QUIET_MS = 20
 
 
 class Channel:
@@ -92,7 +92,7 @@ class WarmProcess:
         waiting.register(self._wakeup, select.POLLIN)
         quiet = False
         while os.getppid() == self._guard:
-            # A spare is made when all is quiet, not at the expense of the run that has just begun.
+            # A spare is made when a run is over or all is quiet, not at the expense of one that has just begun.
             ready = {descriptor for descriptor, _ in waiting.poll(None if self._spare or quiet else _QUIET_MS)}
             quiet = not ready
             if quiet:
@@ -100,6 +100,7 @@ class WarmProcess:
             if self._wakeup in ready:
                 os.read(self._wakeup, _CHUNK)
                 self._reap()
+                self._stand_by()
             if self._channel.fileno() in ready and not self._obey():
                 break
         for pid in self._runs:
