@@ -15,7 +15,7 @@ from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
 from etagere.model import Registry
-from etagere.service import Address, Service, Start, model_key
+from etagere.service import Address, Answer, Service, Start, model_key
 
 pytestmark = pytest.mark.anyio
 validations: list[int] = []
@@ -69,6 +69,10 @@ async def test_a_target_is_parsed_once(service: Service) -> None:
     assert len(validations) > parsed
 
 
+async def answered(service: Service, address: Address, start: Start, conditions: Conditions = UNCONDITIONAL) -> Answer:
+    return await service.answer(address, await service.look(address.id), conditions, start, asked)
+
+
 async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Service) -> None:
     await located(service, b"x=" + b"0" * 50_000 + b"1")
     assert all(len(key) == 32 for key in service._memo)
@@ -87,24 +91,24 @@ async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, serv
 
 async def test_while_stopping_nothing_is_started_and_pings_go_on(service: Service) -> None:
     address, begin = await located(service, b"x=1")
-    assert (await service.answer(address, UNCONDITIONAL, begin, asked)).decision is Decision.accepted
+    assert (await answered(service, address, begin)).decision is Decision.accepted
     service.stopping = True
-    ping = await service.answer(address, Conditions(None, (pending_tag(address.id),)), begin, asked)
+    ping = await answered(service, address, begin, Conditions(None, (pending_tag(address.id),)))
     assert ping.decision in (Decision.still_pending, Decision.send)
     other, begin = await located(service, b"x=2")
     with pytest.raises(Stopping):
-        await service.answer(other, UNCONDITIONAL, begin, asked)
+        await answered(service, other, begin)
 
 
 async def test_over_capacity_names_when_to_ask_again(running: Running, service: Service) -> None:
     await running._engine.stop()  # nothing is worked off
     address, begin = await located(service, b"x=1")
-    assert (await service.answer(address, UNCONDITIONAL, begin, asked)).decision is Decision.accepted
+    assert (await answered(service, address, begin)).decision is Decision.accepted
     other, begin_other = await located(service, b"x=2")
     with pytest.raises(OverCapacity) as full:
-        await service.answer(other, UNCONDITIONAL, begin_other, asked)
+        await answered(service, other, begin_other)
     assert full.value.retry_after is not None
-    assert (await service.answer(address, UNCONDITIONAL, begin, asked)).decision is Decision.accepted
+    assert (await answered(service, address, begin)).decision is Decision.accepted
 
 
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:

@@ -49,6 +49,13 @@ class Address:
     base: str = ""
 
 
+class Seen(NamedTuple):
+    """A pending run, or what is ready, or neither."""
+
+    run: Run | None
+    found: Representation | Failure | None
+
+
 class Answer(NamedTuple):
     """A decision with what is needed to say it."""
 
@@ -103,7 +110,9 @@ class Service:
             Problem: the path names nothing, or the parameters are not valid.
         """
         key = hashlib.sha256(target).digest()
-        address, resource = await self._resolving.join(key, lambda: self._resolve(path, query))
+        resolve = partial(self._resolve, path, query)
+        # What is parsed in a thread is parsed once for all who ask meanwhile.
+        address, resource = await (resolve() if len(query) < LONG_QUERY else self._resolving.join(key, resolve))
         self._memo[key] = address
         if len(self._memo) > self._memo_size:
             self._memo.popitem(last=False)
@@ -129,25 +138,20 @@ class Service:
         address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
         return address, partial(self._revive, id, model)
 
-    def at_hand(self, id: str) -> Representation | None:
-        """The representation, if it is ready and its body in memory: what most requests for a result want."""
-        found = None if self.runs.get(id) else self.cache.get(id)
-        return found if isinstance(found, Representation) and found.body is not None else None
+    async def look(self, id: str) -> Seen:
+        """What there is of a resource. Who asks while its run is being recorded waits for that, and parses nothing."""
+        run = self.runs.get(id) or await self._starting.current(id)
+        return Seen(run, None if run else self.cache.get(id))
 
     async def answer(
-        self, address: Address, conditions: Conditions, start: Start, may_start: Callable[[], bool]
+        self, address: Address, seen: Seen, conditions: Conditions, start: Start, may_start: Callable[[], bool]
     ) -> Answer:
-        """Decide, and start a run where that is the decision.
+        """Decide on what was seen just now, and start a run where that is the decision.
 
         Raises:
             Problem: the run could not be started, or `may_start` forbids it.
         """
-        id = address.id
-        run = self.runs.get(id)
-        found = None if run else self.cache.get(id)
-        if run is None and found is None:
-            # Whoever asks while the run is being recorded waits for that, and parses nothing.
-            run = await self._starting.current(id)
+        id, (run, found) = address.id, seen
         digest = partial(self._digest, found, id)
         decision, tag = decide(_standing(run, found), id, address.format, conditions, digest)
         if tag is None and conditions.if_none_match:

@@ -119,10 +119,12 @@ class Application:
             return responses.still_pending(*self._told(run))
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
-        if conditions is UNCONDITIONAL and (ready := self._service.at_hand(address.id)):
-            return responses.ready(ready, address, address.base, dev=self._dev)
+        seen = await self._service.look(address.id)
+        if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
+            # What most requests for a result want, at the price of a look.
+            return responses.ready(seen.found, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
-        answer = await self._service.answer(address, conditions, start, partial(_is_asked_for, fields))
+        answer = await self._service.answer(address, seen, conditions, start, partial(_is_asked_for, fields))
         if answer.decision is Decision.still_pending:
             return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
