@@ -16,10 +16,10 @@ class Flights(Generic[K, T]):
     def __init__(self) -> None:
         self._tasks: dict[K, asyncio.Task[T]] = {}
 
-    async def current(self, key: K) -> T | None:
-        """What is under way, once it is done; None where nothing is."""
+    def current(self, key: K) -> asyncio.Future[T] | None:
+        """What is under way, to be awaited; None where nothing is."""
         task = self._tasks.get(key)
-        return None if task is None else await asyncio.shield(task)
+        return None if task is None else asyncio.shield(task)
 
     async def join(self, key: K, begin: Callable[[], Awaitable[T]]) -> T:
         """The same, begun where nothing is under way."""

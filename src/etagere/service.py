@@ -140,7 +140,9 @@ class Service:
 
     async def look(self, id: str) -> Seen:
         """What there is of a resource. Who asks while its run is being recorded waits for that, and parses nothing."""
-        run = self.runs.get(id) or await self._starting.current(id)
+        run = self.runs.get(id)
+        if run is None and (starting := self._starting.current(id)):
+            run = await starting
         return Seen(run, None if run else self.cache.get(id))
 
     async def answer(

@@ -52,7 +52,7 @@ class SqliteCache:
         # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
         self._files = asyncio.Lock()
         self._touched: dict[str, float] = {}
-        self._flushed = clock.monotonic()
+        self._flushed = clock.now()
 
     def get(self, id: str) -> Representation | Failure | None:
         """See `Cache.get`."""
@@ -143,12 +143,13 @@ class SqliteCache:
         return found
 
     def _touch(self, id: str) -> None:
-        self._touched[id] = self._clock.now()
-        if self._clock.monotonic() - self._flushed >= TOUCHES_EVERY_S:
+        self._touched[id] = now = self._clock.now()
+        # A clock that was set back flushes once too often.
+        if not 0 <= now - self._flushed < TOUCHES_EVERY_S:
             self._flush()
 
     def _flush(self) -> None:
-        self._flushed = self._clock.monotonic()
+        self._flushed = self._clock.now()
         if self._touched:
             pairs = [(used, touched) for touched, used in self._touched.items()]
             self._touched = {}
