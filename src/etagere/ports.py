@@ -125,7 +125,7 @@ class Variants(Protocol):
         A variant with a `path` outside the cache is moved into it.
 
         Raises:
-            LookupError: the primary representation is not there any more, or is another one.
+            Evicted: the primary representation is not there any more, or is another one.
             StorageFull: there is no room now; nothing was changed.
         """
         ...

@@ -13,6 +13,7 @@ from etagere.caches.sqlite import SqliteCache
 from etagere.core.media import IDENTITY
 from etagere.core.representation import Representation
 from etagere.database import Database
+from etagere.errors import Evicted
 from etagere.testing import ManualClock, representation, resource
 
 pytestmark = pytest.mark.anyio
@@ -79,10 +80,10 @@ async def test_the_first_of_a_name_wins(database: Database, memory: int) -> None
 async def test_a_variant_of_what_is_not_there_is_refused(database: Database) -> None:
     cache = make(database)
     absent = representation("a", b"primary")
-    with pytest.raises(LookupError):
+    with pytest.raises(Evicted):
         await cache.put_variant(absent, of(absent, b"x"))
     primary = await put(cache, "a")
-    with pytest.raises(LookupError):
+    with pytest.raises(Evicted):
         await cache.put_variant(replace(primary, digest=b"other"), of(primary, b"x"))
     assert cache.variant("a", "csv") is None
 

@@ -12,7 +12,7 @@ import apsw
 
 from etagere.core.media import CODINGS, IDENTITY
 from etagere.core.representation import Failure, Kind, Representation, Resource
-from etagere.errors import InternalError
+from etagere.errors import Evicted, InternalError
 
 REPRESENTATION = (
     "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns"
@@ -79,11 +79,11 @@ class Records:
         """Keep a variant if it is the first of its name; `file` is the name of its blob, if it has one.
 
         Raises:
-            LookupError: the primary is not there, or is another one.
+            Evicted: the primary is not there, or is another one.
         """
         digests = connection.execute("SELECT digest FROM representation WHERE id = ?", (given.id,)).fetchall()
         if digests != [(primary.digest,)]:
-            raise LookupError(f"{given.key} has no primary representation")
+            raise Evicted(f"{given.key} has no primary representation")
         there = self._sound(connection, given.key)
         if there is not None:
             return Kept(there)

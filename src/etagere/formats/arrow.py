@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,6 +78,8 @@ def _plain(column: pa.Array) -> list[Any]:
         return [None if count is None else _seconds(count, kind.unit) for count in _values(column.cast(pa.int64()))]
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return _values(column.cast(pa.string()))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return [None if value is None else base64.b64encode(value).decode() for value in _values(column)]
     if pa.types.is_float16(kind):
         return _values(column.cast(pa.float32()))
     try:

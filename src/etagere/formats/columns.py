@@ -41,12 +41,19 @@ def from_json(path: Path) -> dict[str, list[Any]]:
 
 
 def write_json(batches: Iterator[Columns], file: BinaryIO) -> None:
-    """An object of arrays, column by column; a number that is not finite is null."""
+    """An object of arrays, column by column; a number that is not finite is null.
+
+    Raises:
+        NotTabular: a value has no form in JSON.
+    """
     whole: dict[str, list[Any]] = {}
     for batch in batches:
         for name, values in batch.items():
             whole.setdefault(name, []).extend(values)
-    file.write(orjson.dumps(whole))
+    try:
+        file.write(orjson.dumps(whole))
+    except orjson.JSONEncodeError as error:
+        raise NotTabular(f"the result holds what has no form in JSON: {error}") from None
 
 
 def write_csv(batches: Iterator[Columns], file: BinaryIO) -> None:
@@ -67,7 +74,7 @@ def _field(value: object) -> str:
         case None:
             return ""
         case str():
-            return f'"{value.replace('"', '""')}"' if not value or not _QUOTED.isdisjoint(value) else value
+            return value if value and _QUOTED.isdisjoint(value) else '"' + value.replace('"', '""') + '"'
         case bool():
             return "true" if value else "false"
         case float() if not math.isfinite(value):
