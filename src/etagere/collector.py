@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import shutil
 import stat
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
+from etagere import contents
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
-from etagere.core.representation import INLINE_BYTES, QUICK_BYTES, Failure, Kind, Outcome, Representation
+from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation
 from etagere.errors import StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -131,7 +129,7 @@ class Collector:
         found = outcome.path.lstat()
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("the result is not a regular file")
-        read = partial(_read, outcome.path, self._max_result)
+        read = partial(contents.read, outcome.path, self._max_result)
         size, digest, body = read() if found.st_size <= QUICK_BYTES else await asyncio.to_thread(read)
         return Representation(
             id=outcome.resource.id,
@@ -165,18 +163,3 @@ class Collector:
 
 def _key(outcome: Outcome) -> tuple[str, int]:
     return outcome.resource.id, outcome.attempt
-
-
-def _read(path: Path, max_result: int) -> tuple[int, bytes, bytes | None]:
-    """Size, SHA-256 and, where it is small, the body of a result's file."""
-    # The run may not be over: what it puts in the place of its result must not make us wait.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
-        body = file.read(INLINE_BYTES + 1)
-        if len(body) <= INLINE_BYTES:
-            return len(body), hashlib.sha256(body).digest(), body
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").digest()
-        size = file.tell()
-    if size > max_result:
-        raise ValueError(f"the result has {size} bytes, more than the limit")
-    return size, digest, None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
+    from etagere.variants import Deriver
 
 log = get_logger("etagere")
 
@@ -50,11 +51,13 @@ class Running:
     _collecting: asyncio.Task[None]
     _supervisor: Supervisor
     _cache: SqliteCache
+    _deriver: Deriver
     _database: Database
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
         self.service.stopping = True
+        self._deriver.close()
         await self._engine.stop()
         self._collecting.cancel()
         await asyncio.gather(self._collecting, return_exceptions=True)
@@ -92,9 +95,11 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
     from etagere.engines.local import LocalEngine
+    from etagere.formats.converter import Converter
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
+    from etagere.variants import Deriver
     from etagere.worker import Worker
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
@@ -110,10 +115,11 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=engine.wake)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
-    service = Service(registry, runs, cache, engine, clock, memo_size=memo_size, retired=retired)
+    deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
+    service = Service(registry, runs, cache, engine, clock, deriver, memo_size=memo_size, retired=retired)
     collecting = asyncio.create_task(collector.collect(), name="collector")
     await engine.start()
-    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, database)
+    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, deriver, database)
 
 
 async def _take_up(

@@ -112,6 +112,25 @@ class Cache(Protocol):
         ...
 
 
+class Variants(Protocol):
+    """Variants of representations in the cache: other formats, other content codings. They leave with the primary."""
+
+    def variant(self, id: str, name: str) -> Representation | None:
+        """What is kept of this resource under this name, checked like a primary one."""
+        ...
+
+    async def put_variant(self, primary: Representation, given: Representation) -> Representation:
+        """Keep a variant of `primary`, which counts towards the size limit; the first of a name wins.
+
+        A variant with a `path` outside the cache is moved into it.
+
+        Raises:
+            Evicted: the primary representation is not there any more, or is another one.
+            StorageFull: there is no room now; nothing was changed.
+        """
+        ...
+
+
 class Engine(Protocol):
     """Hosts workers and wakes them."""
 

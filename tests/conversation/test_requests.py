@@ -103,7 +103,7 @@ def test_a_target_beyond_the_servers_own_limit_starts_nothing(server: Server) ->
     [
         ("/nothing?x=1", "unknown-model"),
         ("/quick@2?x=1", "unknown-version"),
-        ("/quick.csv?x=1", "unknown-format"),
+        ("/quick.png?x=1", "unknown-format"),
         ("/quick/more?x=1", "not-found"),
         ("/%00", "not-found"),
         ("/quick%2Fx?x=1", "not-found"),
@@ -155,10 +155,10 @@ def test_the_version_with_latest_is_the_newest(server: Server) -> None:
 
 
 def test_accept_that_nothing_satisfies_is_refused_before_any_run(server: Server) -> None:
-    answer = server.get("/quick?x=406", Accept="text/csv")
+    answer = server.get("/dotted?x=406", Accept="text/csv")
     assert is_problem(answer, 406, "not-acceptable")
     assert answer.json()["formats"] == [{"name": "json", "media_type": "application/json"}]
-    assert server.get(f"/r/{resource_id('/quick@1?label=a&x=406')}").status == 404
+    assert server.get(f"/r/{resource_id('/dotted@1.1?x=406')}").status == 404
 
 
 def test_a_fixed_format_does_not_negotiate(server: Server) -> None:

@@ -12,6 +12,7 @@ from etagere.asgi import problems, responses
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.responses import Receive, Response, Scope, Send
+from etagere.asgi.selection import select
 from etagere.asgi.status import pending_document, status_of
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
@@ -21,7 +22,6 @@ from etagere.errors import (
     FieldsTooLarge,
     InternalError,
     MethodNotAllowed,
-    NotAcceptable,
     NotFound,
     PreconditionFailed,
     Problem,
@@ -108,18 +108,15 @@ class Application:
         return await self._resource(scope, fields, address, start)
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
-        wanted = negotiate(_limited(fields, b"accept"), address.media_type)
-        if wanted is Wanted.nothing and not address.fixed:
-            raise NotAcceptable(
-                f"{address.model} is given as {address.media_type}.",
-                formats=[{"name": address.format, "media_type": address.media_type}],
-            )
+        wanted, address = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
         ping = _is_ping(fields, address.id)
         if ping and (run := self._service.runs.get(address.id)):
             return responses.still_pending(*self._told(run))
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
+        if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
+            seen = await self._service.present(address, seen)
         if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
             # What most requests for a result want, at the price of a look.
             return responses.ready(seen.found, address, address.base, dev=self._dev)
@@ -159,7 +156,8 @@ class Application:
         if answer.decision is Decision.precondition_failed:
             raise PreconditionFailed("If-Match names another state than the present one.")
         if answer.decision is Decision.still_ready:
-            return responses.still_ready(answer.tag or _tag_of(found), address, dev=self._dev)
+            known = found if isinstance(found, Representation) else None
+            return responses.still_ready(answer.tag or _tag_of(found), address, dev=self._dev, found=known)
         if isinstance(found, Failure):
             return problems.of_failure(found, scope.get("root_path", ""), fresh=self._dev)
         assert isinstance(found, Representation)
@@ -172,8 +170,8 @@ class Application:
             first = await anext(stream)
         except FileNotFoundError:
             # Gone, or not what was collected: never serve it, compute it again.
-            log.error("stored result lost", id=found.id)
-            await self._service.cache.discard(found.id)
+            log.error("stored result lost", id=found.key)
+            await self._service.cache.discard(found.key)
             return None
         return _resumed(first, stream)
 
@@ -190,7 +188,7 @@ class Application:
 
 def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
     assert isinstance(found, Representation)
-    return etag.ready_tag(found.id, found.digest, found.format)
+    return etag.ready_tag(found.id, found.digest, found.name)
 
 
 def _raw_path(scope: Scope) -> bytes:

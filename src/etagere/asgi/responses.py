@@ -13,8 +13,10 @@ import orjson
 from etagere.core import pacing
 from etagere.core.etag import EntityTag, pending_field, ready_tag
 from etagere.core.lifecycle import Run, State
+from etagere.core.media import IDENTITY, compresses
 from etagere.core.representation import Representation
 from etagere.service import Address
+from etagere.variants import LEAST_CODED
 
 Headers = list[tuple[bytes, bytes]]
 Scope = MutableMapping[str, Any]
@@ -84,23 +86,24 @@ def accepted_page(run: Run, position: int | None, now: float, base: str, page: b
     return Response(202, [*_pending_headers(run, position, now), *_links(run.id, base), *html], page)
 
 
-def still_ready(tag: EntityTag, address: Address, *, dev: bool) -> Response:
+def still_ready(tag: EntityTag, address: Address, *, dev: bool, found: Representation | None = None) -> Response:
     """R304r: the client has the result; nothing else may be said, for caches merge it into their stored 200."""
-    return Response(304, [(b"etag", str(tag).encode("ascii")), *_freshness(address, dev=dev)])
+    return Response(304, [(b"etag", str(tag).encode("ascii")), *_freshness(address, found, dev=dev)])
 
 
 def ready(found: Representation, address: Address, base: str, *, dev: bool) -> Response:
     """R200: the representation, without its content where that is a file."""
-    about = _about(found.id, found.digest, found.format, found.media_type, found.size, found.seconds, base)
-    return Response(200, [*about, *_freshness(address, dev=dev)], found.body or b"")
+    about = _about(found.id, found.digest, found.name, found.media_type, found.size, found.seconds, base)
+    coding = () if found.coding == IDENTITY else ((b"content-encoding", found.coding.encode("ascii")),)
+    return Response(200, [*about, *coding, *_freshness(address, found, dev=dev)], found.body or b"")
 
 
 @lru_cache(maxsize=1024)
 def _about(
-    id: str, digest: bytes, format: str, media_type: str, size: int, seconds: float, base: str
+    id: str, digest: bytes, name: str, media_type: str, size: int, seconds: float, base: str
 ) -> tuple[tuple[bytes, bytes], ...]:
     return (
-        (b"etag", str(ready_tag(id, digest, format)).encode("ascii")),
+        (b"etag", str(ready_tag(id, digest, name)).encode("ascii")),
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", b"%d" % size),
         (b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)),
@@ -136,14 +139,22 @@ def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
     ]
 
 
-def _freshness(address: Address, *, dev: bool) -> Headers:
+def _freshness(address: Address, found: Representation | None, *, dev: bool) -> Headers:
     if dev:
         control = b"no-cache"
     elif address.immutable:
         control = b"max-age=%d, immutable" % YEAR
     else:
         control = b"max-age=%d" % address.max_age
-    return [(b"cache-control", control)] if address.fixed else [(b"cache-control", control), (b"vary", b"Accept")]
+    # Of what is not there any more, nobody knows whether it was large enough to be coded.
+    large = found is None or found.coding != IDENTITY or found.size >= LEAST_CODED
+    return [(b"cache-control", control), *_vary(address.media_type, address.fixed, large)]
+
+
+@lru_cache(maxsize=1024)
+def _vary(media_type: str, fixed: bool, large: bool) -> tuple[tuple[bytes, bytes], ...]:
+    names = [*([] if fixed else [b"Accept"]), *([b"Accept-Encoding"] if large and compresses(media_type) else [])]
+    return ((b"vary", b", ".join(names)),) if names else ()
 
 
 def _links(id: str, base: str) -> Headers:
