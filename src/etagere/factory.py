@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from etagere.asgi.app import Application
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
+    from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
+    from etagere.waiters import Waiters
 
 log = get_logger("etagere")
 
@@ -54,7 +56,7 @@ class Running:
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
-        self.service.stopping = True
+        self.service.drain()
         await self._engine.stop()
         self._collecting.cancel()
         await asyncio.gather(self._collecting, return_exceptions=True)
@@ -95,6 +97,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
+    from etagere.waiters import Waiters
     from etagere.worker import Worker
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
@@ -107,10 +110,12 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     supervisor = await _supervisor(registry, settings, database, clock)
     worker = Worker(registry, runs, outbox, supervisor, clock)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=engine.wake)
+    waiters = Waiters(settings.max_waiting)
+    settled = partial(_settled, engine, waiters)
+    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
-    service = Service(registry, runs, cache, engine, clock, memo_size=memo_size, retired=retired)
+    service = Service(registry, runs, cache, engine, clock, waiters, memo_size=memo_size, retired=retired)
     collecting = asyncio.create_task(collector.collect(), name="collector")
     await engine.start()
     return Running(_application(service, settings), service, engine, collecting, supervisor, cache, database)
@@ -155,9 +160,15 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
         templates.waiting,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
+        max_wait=settings.max_wait,
         dev=settings.dev,
     )
     return AccessLog(application) if settings.access_log else application
+
+
+def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:
+    waiters.wake(resource.id)
+    engine.wake(resource.queue)
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:
