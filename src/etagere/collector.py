@@ -13,7 +13,7 @@ from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
-from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation
+from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
 from etagere.errors import StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -29,7 +29,7 @@ class Collector:
     """Checks and hashes outcomes; what is in the cache is taken out of the run table.
 
     A result that there is no room for waits behind the others, which may be smaller.
-    `settled` is told the queue of each run that has ended: a place under its model's limit is free.
+    `settled` is told the resource of each run that has ended: a place under its model's limit is free.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Collector:
         clock: Clock,
         *,
         max_result: int,
-        settled: Callable[[str], None],
+        settled: Callable[[Resource], None],
     ) -> None:
         self._registry = registry
         self._results = results
@@ -96,7 +96,7 @@ class Collector:
             raise
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
         await self._runs.advance(outcome.resource.id, event)
-        self._settled(outcome.resource.queue)
+        self._settled(outcome.resource)
         await self._forget(outcome)
 
     def _kept_before(self, outcome: Outcome) -> Representation | None:

@@ -33,6 +33,8 @@ class Settings(BaseModel):
     runs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Runs at once.")
     allowed_hosts: tuple[str, ...] = Field((), description="More names that may stand in Host; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
+    max_wait: int = Field(20, ge=0, le=3600, description="The longest wait that Prefer is granted, in seconds.")
+    max_waiting: int = Field(2000, ge=0, description="Clients that may wait or follow events at the same time.")
     max_target: int = Field(60_000, ge=256, le=60_000, description="The longest request target, in bytes.")
     max_result: ByteSize = Field(ByteSize(GIB), description="The largest result of a run.")
     cache_size: ByteSize = Field(ByteSize(10 * GIB), description="What the cache may hold on disk.")

@@ -17,8 +17,8 @@ Errors that a client can meet carry the HTTP status and the problem type
         ├── Retired 410             ├── PreconditionFailed 412
         ├── TargetTooLong 414       ├── Misdirected 421
         ├── FieldsTooLarge 431      ├── InternalError 500
-        ├── UnknownMethod 501
-        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, Unavailable 503
+        ├── UnknownMethod 501       ├── NotCached 504
+        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, TooManyWaiting 503, Unavailable 503
 
 `Refused` stands beside the tree: a model raises it, so it is the model's word, not ours.
 """
@@ -224,6 +224,19 @@ class NotStarted(Problem):
     """A request that a page or a browser makes by itself needs a new run, and such requests start none."""
 
     status, type, title = 503, "not-started", "Such a request does not start a run"
+
+
+class TooManyWaiting(Problem):
+    """As many clients wait and follow event streams as the service accepts."""
+
+    status, type, title = 503, "too-many-waiting", "Too many clients wait already"
+    retry_after = 5
+
+
+class NotCached(Problem):
+    """`only-if-cached` asks for a result that is not there, and starts no run (RFC 9111 §5.2.1.7)."""
+
+    status, type, title = 504, "not-cached", "There is no result yet"
 
 
 class Unavailable(Problem):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from etagere.asgi.app import Application
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
+    from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
     from etagere.runs.memory import MemoryRunTable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
     from etagere.variants import Deriver
+    from etagere.waiters import Waiters
 
 log = get_logger("etagere")
 
@@ -56,7 +58,7 @@ class Running:
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
-        self.service.stopping = True
+        self.service.drain()
         self._deriver.close()
         await self._engine.stop()
         self._collecting.cancel()
@@ -100,6 +102,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.variants import Deriver
+    from etagere.waiters import Waiters
     from etagere.worker import Worker
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
@@ -112,11 +115,13 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     supervisor = await _supervisor(registry, settings, database, clock)
     worker = Worker(registry, runs, outbox, supervisor, clock)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=engine.wake)
+    waiters = Waiters(settings.max_waiting)
+    settled = partial(_settled, engine, waiters)
+    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
     deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
-    service = Service(registry, runs, cache, engine, clock, deriver, memo_size=memo_size, retired=retired)
+    service = Service(registry, runs, cache, engine, clock, deriver, waiters, memo_size=memo_size, retired=retired)
     collecting = asyncio.create_task(collector.collect(), name="collector")
     await engine.start()
     return Running(_application(service, settings), service, engine, collecting, supervisor, cache, deriver, database)
@@ -161,9 +166,15 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
         templates.waiting,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
+        max_wait=settings.max_wait,
         dev=settings.dev,
     )
     return AccessLog(application) if settings.access_log else application
+
+
+def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:
+    waiters.wake(resource.id)
+    engine.wake(resource.queue)
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:

@@ -22,6 +22,7 @@ from etagere.logs import get_logger
 from etagere.model import Model, Registry
 from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
+from etagere.waiters import Waiters
 
 log = get_logger("etagere.service")
 
@@ -91,6 +92,7 @@ class Service:
         engine: Engine,
         clock: Clock,
         deriver: Deriver,
+        waiters: Waiters,
         *,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
@@ -99,6 +101,7 @@ class Service:
         self.runs = runs
         self.cache = cache
         self.clock = clock
+        self.waiters = waiters
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
@@ -108,6 +111,11 @@ class Service:
         self._resolving: Flights[bytes, tuple[Address, Resource | None]] = Flights()
         self._starting: Flights[str, Run] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
+
+    def drain(self) -> None:
+        """Start nothing more, and have those that wait answered now."""
+        self.stopping = True
+        self.waiters.close()
 
     def recall(self, target: bytes) -> Address | None:
         """The address of a request target that was located before; its SHA-256 is all that is remembered of it."""
@@ -187,7 +195,7 @@ class Service:
         """Decide on what was seen just now, and start a run where that is the decision.
 
         Raises:
-            Problem: the run could not be started, or `may_start` forbids it.
+            Problem: the run could not be started, or `may_start` forbids it or raises it.
         """
         id, (run, found) = address.id, seen
         names = (found.name,) if isinstance(found, Representation) else address.names
@@ -197,16 +205,16 @@ class Service:
             self._doubt(conditions.if_none_match, address)
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
-        self._admit(address, may_start())
+        self._admit(address, may_start)
         return Answer(Decision.accepted, await self._starting.join(id, lambda: self._submit(start)))
 
-    def _admit(self, address: Address, may_start: bool) -> None:
+    def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:
             raise Retired(f"{address.model} is no longer served; ask without a version for the newest.")
+        if not may_start():
+            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
-        if not may_start:
-            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
 
     async def _submit(self, start: Start) -> Run:
         run = await self.runs.submit(await start())

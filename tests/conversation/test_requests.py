@@ -213,7 +213,8 @@ def test_status_from_the_queue_to_the_result(server: Server, gates: Path) -> Non
     assert answer.json()["outcome"] == "succeeded"
     assert answer.json()["finished"].endswith("Z")
     assert answer.json()["links"] == {
-        "result": f"../../r/{id}", "status": f"../../r/{id}/status", "model": "../../-/models/gated",
+        "result": f"../../r/{id}", "status": f"../../r/{id}/status", "events": f"../../r/{id}/events",
+        "model": "../../-/models/gated",
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi import problems, responses
+from etagere.asgi import events, problems, responses, waiting
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.responses import Receive, Response, Scope, Send
@@ -17,11 +17,13 @@ from etagere.asgi.status import pending_document, status_of
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.lifecycle import Run
+from etagere.core.preferences import only_if_cached, wait_seconds
 from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
     FieldsTooLarge,
     InternalError,
     MethodNotAllowed,
+    NotCached,
     NotFound,
     PreconditionFailed,
     Problem,
@@ -47,7 +49,8 @@ class Application:
 
     `pages` answers for everything else, given the path, the Accept field and where the application
     is mounted; `waiting_page` renders the page that a person sees while a run goes on, from the status document,
-    the way to the root, and the way to the result. `dev` forbids caches to keep anything.
+    the way to the root, and the way to the result. `max_wait` is the longest wait in seconds; `dev` forbids
+    caches to keep anything.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Application:
         hosts: HostCheck,
         *,
         max_target: int,
+        max_wait: int,
         dev: bool = False,
     ) -> None:
         self._service = service
@@ -65,12 +69,13 @@ class Application:
         self._waiting_page = waiting_page
         self._hosts = hosts
         self._max_target = max_target
+        self._max_wait = max_wait
         self._dev = dev
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            response = await self._respond(scope)
+            response = await self._respond(scope, receive)
         except Problem as problem:
             response = problems.of_problem(problem, scope.get("root_path", ""))
         except Exception:
@@ -78,18 +83,39 @@ class Application:
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
         await response.send(send, head=scope["method"] == "HEAD")
 
-    async def _respond(self, scope: Scope) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
         fields = _fields(scope["headers"])
         self._hosts.check(fields.get(b"host"), scope.get("server"))
         if scope["method"] not in ("GET", "HEAD"):
             return _other_method(scope["method"])
+        if b"prefer" in fields or b"cache-control" in fields:
+            return await self._patiently(scope, fields, receive)
+        return await self._answer(scope, fields, receive)
+
+    async def _patiently(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
+        """The answer of a request that may wait for a pending run, or want none of it."""
+        response = await self._answer(scope, fields, receive)
+        id = response.pending
+        if id is None:
+            return response
+        _refuse_if_only_cached(fields)
+        if not (seconds := min(wait_seconds(_text(fields, b"prefer")), self._max_wait)):
+            return response
+        del response  # thousands may wait
+        waited = await waiting.hold(self._service, id, receive, seconds)
+        response = await self._answer(scope, fields, receive)
+        if waited and response.pending is not None:
+            response.headers.append((b"preference-applied", b"wait=%d" % seconds))
+        return response
+
+    async def _answer(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
         address = self._service.recall(target)
         if address is not None:
             return await self._resource(scope, fields, address, None)
-        return await self._found(scope, fields, target)
+        return await self._found(scope, fields, target, receive)
 
-    async def _found(self, scope: Scope, fields: Fields, target: bytes) -> Response:
+    async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
         root, query = scope.get("root_path", ""), scope["query_string"]
         path = _path(scope, root)
         if (length := len(path) + 1 + len(query)) > self._max_target:
@@ -103,6 +129,8 @@ class Application:
         address, start = self._service.locate_id(id)
         if rest == "status":
             return self._status(address, fields, root)
+        if rest == "events":
+            return events.respond(self._service, address, root, _text(fields, b"last-event-id"), receive)
         if rest:
             raise NotFound(f"A resource has no {rest[:40]!r}.")
         return await self._resource(scope, fields, address, start)
@@ -121,7 +149,7 @@ class Application:
             # What most requests for a result want, at the price of a look.
             return responses.ready(seen.found, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
-        answer = await self._service.answer(address, seen, conditions, start, partial(_is_asked_for, fields))
+        answer = await self._service.answer(address, seen, conditions, start, partial(_may_start, fields))
         if answer.decision is Decision.still_pending:
             return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
@@ -217,14 +245,25 @@ def _limited(fields: Fields, name: bytes) -> bytes | None:
     return value
 
 
+def _text(fields: Fields, name: bytes) -> str:
+    """The same as text, empty where it is not there."""
+    return (_limited(fields, name) or b"").decode("latin-1")
+
+
 def _is_ping(fields: Fields, id: str) -> bool:
     """Whether the pending tag is the one condition, which is what nearly every request is."""
     return fields.get(b"if-none-match") == etag.pending_field(id) and b"if-match" not in fields
 
 
-def _is_asked_for(fields: Fields) -> bool:
+def _may_start(fields: Fields) -> bool:
     """Whether somebody asks, and not a page that embeds us or a browser that looks ahead."""
+    _refuse_if_only_cached(fields)
     return fields.get(b"sec-fetch-mode") != b"no-cors" and b"prefetch" not in fields.get(b"sec-purpose", b"")
+
+
+def _refuse_if_only_cached(fields: Fields) -> None:
+    if b"cache-control" in fields and only_if_cached(_text(fields, b"cache-control")):
+        raise NotCached("Without only-if-cached this request waits for a run.")
 
 
 def _conditions(fields: Fields) -> Conditions:

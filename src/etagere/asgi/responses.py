@@ -36,12 +36,16 @@ PAGE_POLICY = (
 
 @dataclass(slots=True)
 class Response:
-    """Status, fields and content; `stream` stands in for the body of a large representation."""
+    """Status, fields and content; `stream` stands in for the body of a large representation.
+
+    `pending` is the id of the run that has yet to bring what was asked for.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    pending: str | None = None
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
@@ -69,21 +73,21 @@ def run_status(run: Run, position: int | None, now: float) -> bytes:
 
 def still_pending(run: Run, position: int | None, now: float) -> Response:
     """R304p: the pending tag matched, nothing is there yet."""
-    return Response(304, _pending_headers(run, position, now))
+    return Response(304, _pending_headers(run, position, now), pending=run.id)
 
 
 def accepted(run: Run, position: int | None, now: float, base: str, document: dict[str, Any]) -> Response:
     """R202: the run is recorded; `document` is the status document, `base` leads from this URI to the root."""
     body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-    return Response(
-        202, [*_pending_headers(run, position, now), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)], body
-    )
+    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)]
+    return Response(202, headers, body, pending=run.id)
 
 
 def accepted_page(run: Run, position: int | None, now: float, base: str, page: bytes) -> Response:
     """R202 for a person: the waiting page instead of the status document."""
     html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    return Response(202, [*_pending_headers(run, position, now), *_links(run.id, base), *html], page)
+    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *html]
+    return Response(202, headers, page, pending=run.id)
 
 
 def still_ready(tag: EntityTag, address: Address, *, dev: bool, found: Representation | None = None) -> Response:
