@@ -155,6 +155,7 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
         templates.waiting,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
+        max_query_content=settings.max_query_content,
         dev=settings.dev,
     )
     return AccessLog(application) if settings.access_log else application

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from etagere.asgi import problems, responses
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
 from etagere.asgi.responses import Receive, Response, Scope, Send
 from etagere.asgi.status import pending_document, status_of
 from etagere.core import etag
@@ -20,6 +21,7 @@ from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
     FieldsTooLarge,
     InternalError,
+    MalformedRequest,
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
@@ -33,8 +35,6 @@ from etagere.service import Address, Answer, Service, Start
 
 log = get_logger("etagere.http")
 
-ALLOW = "GET, HEAD, OPTIONS"
-OWN_PATHS = frozenset({"/", "/robots.txt"})
 LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
 Fields = dict[bytes, bytes]
@@ -58,6 +58,7 @@ class Application:
         hosts: HostCheck,
         *,
         max_target: int,
+        max_query_content: int,
         dev: bool = False,
     ) -> None:
         self._service = service
@@ -65,12 +66,13 @@ class Application:
         self._waiting_page = waiting_page
         self._hosts = hosts
         self._max_target = max_target
+        self._contents = Contents(max_query_content)
         self._dev = dev
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            response = await self._respond(scope)
+            response = await self._respond(scope, receive)
         except Problem as problem:
             response = problems.of_problem(problem, scope.get("root_path", ""))
         except Exception:
@@ -78,16 +80,39 @@ class Application:
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
         await response.send(send, head=scope["method"] == "HEAD")
 
-    async def _respond(self, scope: Scope) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
         fields = _fields(scope["headers"])
         self._hosts.check(fields.get(b"host"), scope.get("server"))
         if scope["method"] not in ("GET", "HEAD"):
-            return _other_method(scope["method"])
+            return await self._other_method(scope, receive, fields)
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
         address = self._service.recall(target)
         if address is not None:
             return await self._resource(scope, fields, address, None)
         return await self._found(scope, fields, target)
+
+    async def _other_method(self, scope: Scope, receive: Receive, fields: Fields) -> Response:
+        method, path = scope["method"], _path(scope, scope.get("root_path", ""))
+        allow = allowed(path)
+        if method == "OPTIONS":
+            return options(path)
+        if method == "QUERY" and method in allow:
+            return await self._query(scope, receive, fields, path)
+        if method == "QUERY" or method in OTHER_METHODS:
+            raise MethodNotAllowed(f"Use one of {allow}.", headers={"allow": allow})
+        raise UnknownMethod(f"Use one of {allow}.")
+
+    async def _query(self, scope: Scope, receive: Receive, fields: Fields, path: str) -> Response:
+        published, json = self._service.published(path[1:]), is_json(fields)
+        if scope["query_string"]:
+            raise MalformedRequest("The inputs of a QUERY are its content; there may be no query string beside it.")
+        async with self._contents.received(receive, fields) as content:
+            address, start = await self._service.locate_content(published, content, json=json)
+        _wanted(fields, address)
+        seen = await self._service.look(address.id)
+        if seen.run is None and seen.found is None:
+            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_is_asked_for, fields))
+        return see_other(address)
 
     async def _found(self, scope: Scope, fields: Fields, target: bytes) -> Response:
         root, query = scope.get("root_path", ""), scope["query_string"]
@@ -108,12 +133,7 @@ class Application:
         return await self._resource(scope, fields, address, start)
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
-        wanted = negotiate(_limited(fields, b"accept"), address.media_type)
-        if wanted is Wanted.nothing and not address.fixed:
-            raise NotAcceptable(
-                f"{address.model} is given as {address.media_type}.",
-                formats=[{"name": address.format, "media_type": address.media_type}],
-            )
+        wanted = _wanted(fields, address)
         ping = _is_ping(fields, address.id)
         if ping and (run := self._service.runs.get(address.id)):
             return responses.still_pending(*self._told(run))
@@ -188,6 +208,16 @@ class Application:
         return response
 
 
+def _wanted(fields: Fields, address: Address) -> Wanted:
+    wanted = negotiate(_limited(fields, b"accept"), address.media_type)
+    if wanted is Wanted.nothing and not address.fixed:
+        raise NotAcceptable(
+            f"{address.model} is given as {address.media_type}.",
+            formats=[{"name": address.format, "media_type": address.media_type}],
+        )
+    return wanted
+
+
 def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
     assert isinstance(found, Representation)
     return etag.ready_tag(found.id, found.digest, found.format)
@@ -238,14 +268,6 @@ def _conditions(fields: Fields) -> Conditions:
 
 def _tags(field: bytes | None) -> tuple[etag.EntityTag, ...] | None:
     return None if field is None else etag.parse(field.decode("latin-1"))
-
-
-def _other_method(method: str) -> Response:
-    if method == "OPTIONS":
-        return Response(204, [(b"allow", ALLOW.encode())])
-    if method in OTHER_METHODS:
-        raise MethodNotAllowed(f"Use one of {ALLOW}.", headers={"allow": ALLOW})
-    raise UnknownMethod(f"Use one of {ALLOW}.")
 
 
 async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
