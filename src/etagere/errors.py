@@ -15,10 +15,13 @@ Errors that a client can meet carry the HTTP status and the problem type
         ├── NotFound 404            ├── UnknownModel 404, UnknownVersion 404, UnknownFormat 404, UnknownId 404
         ├── MethodNotAllowed 405    ├── NotAcceptable 406
         ├── Retired 410             ├── PreconditionFailed 412
-        ├── TargetTooLong 414       ├── Misdirected 421
+        ├── RequestTimeout 408      ├── ContentTooLarge 413
+        ├── TargetTooLong 414       ├── UnsupportedContent 415
+        ├── Misdirected 421
         ├── FieldsTooLarge 431      ├── InternalError 500
         ├── UnknownMethod 501       ├── NotCached 504
-        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, TooManyWaiting 503, Unavailable 503
+        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, TooManyWaiting 503, Unavailable 503,
+            Crowded 503
 
 `Refused` stands beside the tree: a model raises it, so it is the model's word, not ours.
 """
@@ -106,7 +109,7 @@ class InternalError(Problem):
 
 
 class MalformedRequest(Problem):
-    """The request target cannot be read: percent-encoding, UTF-8, structure."""
+    """The request target or content cannot be read: percent-encoding, UTF-8, structure."""
 
     status, type, title = 400, "malformed-request", "The request cannot be read"
 
@@ -176,6 +179,24 @@ class PreconditionFailed(Problem):
     status, type, title = 412, "precondition-failed", "The resource is not in the state that If-Match names"
 
 
+class RequestTimeout(Problem):
+    """The content of the request came too slowly."""
+
+    status, type, title = 408, "request-timeout", "The content did not arrive in time"
+
+
+class ContentTooLarge(Problem):
+    """The content of the request is larger than the limit."""
+
+    status, type, title = 413, "content-too-large", "The content of the request is too large"
+
+
+class UnsupportedContent(Problem):
+    """The content of the request has a media type, a charset or a coding that is not read here."""
+
+    status, type, title = 415, "unsupported-content", "The content of the request is of a kind that is not read here"
+
+
 class TargetTooLong(Problem):
     """The request target is longer than the limit."""
 
@@ -243,3 +264,10 @@ class Unavailable(Problem):
     """The service, which a request was to start, did not start; the next request tries again."""
 
     status, type, title = 503, "unavailable", "The service could not be started"
+
+
+class Crowded(Problem):
+    """More content of requests is being received than the service holds at once."""
+
+    status, type, title = 503, "crowded", "Too much content is being received at once"
+    retry_after = 5

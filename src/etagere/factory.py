@@ -16,6 +16,7 @@ from etagere.model import Registry
 if TYPE_CHECKING:
     from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
+    from etagere.asgi.cors import Cors
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
     from etagere.core.representation import Resource
@@ -47,7 +48,7 @@ class SystemClock:
 class Running:
     """A service at work, and what it takes to stop it."""
 
-    application: Application | AccessLog
+    application: Application | Cors | AccessLog
     service: Service
     _engine: LocalEngine
     _collecting: asyncio.Task[None]
@@ -150,11 +151,12 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
     return supervisor
 
 
-def _application(service: Service, settings: Settings) -> Application | AccessLog:
+def _application(service: Service, settings: Settings) -> Application | Cors | AccessLog:
     from importlib.metadata import version
 
     from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
+    from etagere.asgi.cors import Cors
     from etagere.asgi.hosts import HostCheck
     from etagere.web.pages import Templates
     from etagere.web.routes import Routes
@@ -167,9 +169,11 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
         max_wait=settings.max_wait,
+        max_query_content=settings.max_query_content,
         dev=settings.dev,
     )
-    return AccessLog(application) if settings.access_log else application
+    served = Cors(application, settings.cors_origins) if settings.cors_origins else application
+    return AccessLog(served) if settings.access_log else served
 
 
 def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:

@@ -20,6 +20,7 @@ from etagere.errors import Evicted, NotStarted, Retired, Stopping, UnknownId, Un
 from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
+from etagere.parameters import Bound
 from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
@@ -109,6 +110,9 @@ class Service:
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
         self._resolving: Flights[bytes, tuple[Address, Resource | None]] = Flights()
+        self._reading: Flights[bytes, Resource] = Flights()
+        # A large content takes seconds and a hundred times its size to read, so they are read one after another.
+        self._one_at_a_time = asyncio.Semaphore(1)
         self._starting: Flights[str, Run] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
 
@@ -144,6 +148,41 @@ class Service:
         """The resource of a target, parsed again."""
         model, _, _ = self.registry.find(path)
         return await _bound(model, query)
+
+    def published(self, path: str) -> tuple[Model, bool, str | None]:
+        """What `Registry.find` gives for a path.
+
+        Raises:
+            Problem: the path names nothing, or a version that is no longer served.
+        """
+        try:
+            return self.registry.find(path)
+        except (UnknownModel, UnknownVersion):
+            if retired := self._retired_key(path):
+                raise Retired(f"{retired} is no longer served; ask without a version for the newest.") from None
+            raise
+
+    async def locate_content(
+        self, published: tuple[Model, bool, str | None], content: bytes, *, json: bool
+    ) -> tuple[Address, Start]:
+        """The address of what the content of a QUERY request asks for: a JSON object, or else a form.
+
+        Raises:
+            Problem: the parameters are not valid.
+        """
+        model, pinned, format = published
+        parse = model.bind_json if json else model.bind
+        if len(content) < LONG_QUERY:
+            resource = parse(content)[0]
+        else:
+            hashed = (await asyncio.to_thread(hashlib.sha256, content)).digest()
+            key = f"{model.key} {json} ".encode() + hashed
+            resource = await self._reading.join(key, partial(self._read, parse, content))
+        return _address(resource.id, model, immutable=pinned, fixed=format is not None), _already(resource)
+
+    async def _read(self, parse: Callable[[bytes], tuple[Resource, Bound]], content: bytes) -> Resource:
+        async with self._one_at_a_time:
+            return (await asyncio.to_thread(parse, content))[0]
 
     def locate_id(self, id: str) -> tuple[Address, Start]:
         """The same for the alias `/r/{id}`.
@@ -231,7 +270,7 @@ class Service:
         try:
             model, pinned, format = self.registry.find(path)
         except (UnknownModel, UnknownVersion):
-            key = next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
+            key = self._retired_key(path)
             if key is None:
                 raise
             # Its parameters are not known any more, so only the canonical spelling leads to a result.
@@ -239,6 +278,9 @@ class Service:
             return self._retired_address(resource_id(uri), key), None
         resource = await _bound(model, query)
         return _address(resource.id, model, immutable=pinned, fixed=format, base=base), resource
+
+    def _retired_key(self, path: str) -> str | None:
+        return next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
 
     def _retired_address(self, id: str, key: str, base: str = "") -> Address:
         found = self.cache.get(id)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from etagere.asgi import events, problems, responses, waiting
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
 from etagere.asgi.responses import Receive, Response, Scope, Send
 from etagere.asgi.selection import select
 from etagere.asgi.status import pending_document, status_of
@@ -22,6 +23,7 @@ from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
     FieldsTooLarge,
     InternalError,
+    MalformedRequest,
     MethodNotAllowed,
     NotCached,
     NotFound,
@@ -35,8 +37,6 @@ from etagere.service import Address, Answer, Service, Start
 
 log = get_logger("etagere.http")
 
-ALLOW = "GET, HEAD, OPTIONS"
-OWN_PATHS = frozenset({"/", "/robots.txt"})
 LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
 Fields = dict[bytes, bytes]
@@ -62,6 +62,7 @@ class Application:
         *,
         max_target: int,
         max_wait: int,
+        max_query_content: int,
         dev: bool = False,
     ) -> None:
         self._service = service
@@ -70,6 +71,7 @@ class Application:
         self._hosts = hosts
         self._max_target = max_target
         self._max_wait = max_wait
+        self._contents = Contents(max_query_content)
         self._dev = dev
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +89,7 @@ class Application:
         fields = _fields(scope["headers"])
         self._hosts.check(fields.get(b"host"), scope.get("server"))
         if scope["method"] not in ("GET", "HEAD"):
-            return _other_method(scope["method"])
+            return await self._other_method(scope, receive, fields)
         if b"prefer" in fields or b"cache-control" in fields:
             return await self._patiently(scope, fields, receive)
         return await self._answer(scope, fields, receive)
@@ -114,6 +116,29 @@ class Application:
         if address is not None:
             return await self._resource(scope, fields, address, None)
         return await self._found(scope, fields, target, receive)
+
+    async def _other_method(self, scope: Scope, receive: Receive, fields: Fields) -> Response:
+        method, path = scope["method"], _path(scope, scope.get("root_path", ""))
+        allow = allowed(path)
+        if method == "OPTIONS":
+            return options(path)
+        if method == "QUERY" and method in allow:
+            return await self._query(scope, receive, fields, path)
+        if method == "QUERY" or method in OTHER_METHODS:
+            raise MethodNotAllowed(f"Use one of {allow}.", headers={"allow": allow})
+        raise UnknownMethod(f"Use one of {allow}.")
+
+    async def _query(self, scope: Scope, receive: Receive, fields: Fields, path: str) -> Response:
+        published, json = self._service.published(path[1:]), is_json(fields)
+        if scope["query_string"]:
+            raise MalformedRequest("The inputs of a QUERY are its content; there may be no query string beside it.")
+        async with self._contents.received(receive, fields) as content:
+            address, start = await self._service.locate_content(published, content, json=json)
+        select(_limited(fields, b"accept"), None, address)
+        seen = await self._service.look(address.id)
+        if seen.run is None and seen.found is None:
+            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_is_asked_for, fields))
+        return see_other(address)
 
     async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
         root, query = scope.get("root_path", ""), scope["query_string"]
@@ -275,14 +300,6 @@ def _conditions(fields: Fields) -> Conditions:
 
 def _tags(field: bytes | None) -> tuple[etag.EntityTag, ...] | None:
     return None if field is None else etag.parse(field.decode("latin-1"))
-
-
-def _other_method(method: str) -> Response:
-    if method == "OPTIONS":
-        return Response(204, [(b"allow", ALLOW.encode())])
-    if method in OTHER_METHODS:
-        raise MethodNotAllowed(f"Use one of {ALLOW}.", headers={"allow": ALLOW})
-    raise UnknownMethod(f"Use one of {ALLOW}.")
 
 
 async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
