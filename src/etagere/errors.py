@@ -14,7 +14,7 @@ Errors that a client can meet carry the HTTP status and the problem type
         ├── NotFound 404            ├── UnknownModel 404, UnknownVersion 404, UnknownFormat 404, UnknownId 404
         ├── MethodNotAllowed 405    ├── NotAcceptable 406
         ├── Retired 410             ├── PreconditionFailed 412
-        ├── TargetTooLong 414       ├── Misdirected 421
+        ├── TargetTooLong 414       ├── RangeNotSatisfiable 416, Misdirected 421
         ├── FieldsTooLarge 431      ├── InternalError 500
         ├── UnknownMethod 501
         └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, Unavailable 503
@@ -175,6 +175,12 @@ class TargetTooLong(Problem):
     """The request target is longer than the limit."""
 
     status, type, title = 414, "target-too-long", "The request target is too long"
+
+
+class RangeNotSatisfiable(Problem):
+    """None of the bytes that `Range` names are there."""
+
+    status, type, title = 416, "range-not-satisfiable", "The result has none of the bytes that Range names"
 
 
 class Misdirected(Problem):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi import problems, responses
+from etagere.asgi import content, problems, responses
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.responses import Receive, Response, Scope, Send
@@ -76,6 +75,8 @@ class Application:
         except Exception:
             log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
+        if response.stream is not None:
+            response.stream = content.until_gone(response.stream, receive)
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope) -> Response:
@@ -120,7 +121,8 @@ class Application:
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
-        if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
+        plain = conditions is UNCONDITIONAL and b"range" not in fields
+        if plain and isinstance(seen.found, Representation) and seen.found.body is not None:
             # What most requests for a result want, at the price of a look.
             return responses.ready(seen.found, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
@@ -130,12 +132,15 @@ class Application:
         if answer.decision is Decision.accepted:
             return self._accepted(address, answer, page=wanted is Wanted.page)
         response = self._settled(scope, address, answer)
-        found = answer.found
-        if answer.decision is Decision.send and isinstance(found, Representation) and found.body is None:
-            response.stream = await self._stream(found)
-            if response.stream is None:
-                return await self._resource(scope, fields, address, start)
-        return response
+        if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
+            return response
+        try:
+            return await content.filled(response, found, self._service.cache, scope, fields)
+        except FileNotFoundError:
+            # Gone, or not what was collected: never serve it, compute it again.
+            log.error("stored result lost", id=found.id)
+            await self._service.cache.discard(found.id)
+            return await self._resource(scope, fields, address, start)
 
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
@@ -164,18 +169,6 @@ class Application:
             return problems.of_failure(found, scope.get("root_path", ""), fresh=self._dev)
         assert isinstance(found, Representation)
         return responses.ready(found, address, address.base, dev=self._dev)
-
-    async def _stream(self, found: Representation) -> AsyncIterator[bytes] | None:
-        """The bytes of a file, its first chunk read before the answer begins; None where the file is lost."""
-        stream = self._service.cache.stream(found)
-        try:
-            first = await anext(stream)
-        except FileNotFoundError:
-            # Gone, or not what was collected: never serve it, compute it again.
-            log.error("stored result lost", id=found.id)
-            await self._service.cache.discard(found.id)
-            return None
-        return _resumed(first, stream)
 
     def _status(self, address: Address, fields: Fields, root: str) -> Response:
         base = "../../"
@@ -246,10 +239,3 @@ def _other_method(method: str) -> Response:
     if method in OTHER_METHODS:
         raise MethodNotAllowed(f"Use one of {ALLOW}.", headers={"allow": ALLOW})
     raise UnknownMethod(f"Use one of {ALLOW}.")
-
-
-async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(stream):  # type: ignore[type-var]
-        yield first
-        async for chunk in stream:
-            yield chunk

@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -34,16 +35,23 @@ PAGE_POLICY = (
 
 @dataclass(slots=True)
 class Response:
-    """Status, fields and content; `stream` stands in for the body of a large representation."""
+    """Status, fields and content; for the body of a large representation stands `stream`, or `path`, the whole file.
+
+    A response with a `path` is for servers that send files by themselves.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    path: Path | None = None
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        if self.path is not None and not head:
+            await send({"type": "http.response.pathsend", "path": str(self.path)})
+            return
         if self.stream is not None and not head:
             async for chunk in self.stream:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -103,6 +111,7 @@ def _about(
         (b"etag", str(ready_tag(id, digest, format)).encode("ascii")),
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", b"%d" % size),
+        (b"accept-ranges", b"bytes"),
         (b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)),
         NOSNIFF,
         (b"content-security-policy", b"sandbox"),
