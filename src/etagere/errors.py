@@ -17,7 +17,7 @@ Errors that a client can meet carry the HTTP status and the problem type
         ├── Retired 410             ├── PreconditionFailed 412
         ├── RequestTimeout 408      ├── ContentTooLarge 413
         ├── TargetTooLong 414       ├── UnsupportedContent 415
-        ├── Misdirected 421
+        ├── RangeNotSatisfiable 416 ├── Misdirected 421
         ├── FieldsTooLarge 431      ├── InternalError 500
         ├── UnknownMethod 501       ├── NotCached 504
         └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, TooManyWaiting 503, Unavailable 503,
@@ -201,6 +201,12 @@ class TargetTooLong(Problem):
     """The request target is longer than the limit."""
 
     status, type, title = 414, "target-too-long", "The request target is too long"
+
+
+class RangeNotSatisfiable(Problem):
+    """None of the bytes that `Range` names are there."""
+
+    status, type, title = 416, "range-not-satisfiable", "The result has none of the bytes that Range names"
 
 
 class Misdirected(Problem):

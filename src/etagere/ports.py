@@ -99,8 +99,11 @@ class Cache(Protocol):
         """
         ...
 
-    def stream(self, representation: Representation) -> AsyncIterator[bytes]:
-        """The bytes of a representation in chunks, for bodies that are files.
+    def stream(self, representation: Representation, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a representation from `start` up to and without `stop`, in chunks; for bodies that are files.
+
+        A stream that has begun is not ended by eviction. To ask for nothing (`start` is `stop`) is to be lent the
+        file: its `path` goes on leading to it for some seconds at least, so that a server can open it.
 
         Raises:
             FileNotFoundError: it was evicted, or its size or modification time is not what was collected.

@@ -178,7 +178,7 @@ class Service:
             hashed = (await asyncio.to_thread(hashlib.sha256, content)).digest()
             key = f"{model.key} {json} ".encode() + hashed
             resource = await self._reading.join(key, partial(self._read, parse, content))
-        return _address(resource.id, model, immutable=pinned, fixed=format is not None), _already(resource)
+        return _address(resource.id, model, immutable=pinned, fixed=format), _already(resource)
 
     async def _read(self, parse: Callable[[bytes], tuple[Resource, Bound]], content: bytes) -> Resource:
         async with self._one_at_a_time:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi import events, problems, responses, waiting
+from etagere.asgi import content, events, problems, responses, waiting
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
@@ -83,6 +82,8 @@ class Application:
         except Exception:
             log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
+        if response.stream is not None:
+            response.stream = content.until_gone(response.stream, receive)
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
@@ -137,7 +138,7 @@ class Application:
         select(_limited(fields, b"accept"), None, address)
         seen = await self._service.look(address.id)
         if seen.run is None and seen.found is None:
-            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_is_asked_for, fields))
+            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_may_start, fields))
         return see_other(address)
 
     async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
@@ -170,7 +171,8 @@ class Application:
         seen = await self._service.look(address.id)
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
             seen = await self._service.present(address, seen)
-        if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
+        plain = conditions is UNCONDITIONAL and b"range" not in fields
+        if plain and isinstance(seen.found, Representation) and seen.found.body is not None:
             # What most requests for a result want, at the price of a look.
             return responses.ready(seen.found, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
@@ -180,12 +182,15 @@ class Application:
         if answer.decision is Decision.accepted:
             return self._accepted(address, answer, page=wanted is Wanted.page)
         response = self._settled(scope, address, answer)
-        found = answer.found
-        if answer.decision is Decision.send and isinstance(found, Representation) and found.body is None:
-            response.stream = await self._stream(found)
-            if response.stream is None:
-                return await self._resource(scope, fields, address, start)
-        return response
+        if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
+            return response
+        try:
+            return await content.filled(response, found, self._service.cache, scope, fields)
+        except FileNotFoundError:
+            # Gone, or not what was collected: never serve it, compute it again.
+            log.error("stored result lost", id=found.key)
+            await self._service.cache.discard(found.key)
+            return await self._resource(scope, fields, address, start)
 
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
@@ -215,18 +220,6 @@ class Application:
             return problems.of_failure(found, scope.get("root_path", ""), fresh=self._dev)
         assert isinstance(found, Representation)
         return responses.ready(found, address, address.base, dev=self._dev)
-
-    async def _stream(self, found: Representation) -> AsyncIterator[bytes] | None:
-        """The bytes of a file, its first chunk read before the answer begins; None where the file is lost."""
-        stream = self._service.cache.stream(found)
-        try:
-            first = await anext(stream)
-        except FileNotFoundError:
-            # Gone, or not what was collected: never serve it, compute it again.
-            log.error("stored result lost", id=found.key)
-            await self._service.cache.discard(found.key)
-            return None
-        return _resumed(first, stream)
 
     def _status(self, address: Address, fields: Fields, root: str) -> Response:
         base = "../../"
@@ -300,10 +293,3 @@ def _conditions(fields: Fields) -> Conditions:
 
 def _tags(field: bytes | None) -> tuple[etag.EntityTag, ...] | None:
     return None if field is None else etag.parse(field.decode("latin-1"))
-
-
-async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(stream):  # type: ignore[type-var]
-        yield first
-        async for chunk in stream:
-            yield chunk

@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -36,9 +37,10 @@ PAGE_POLICY = (
 
 @dataclass(slots=True)
 class Response:
-    """Status, fields and content; `stream` stands in for the body of a large representation.
+    """Status, fields and content; for the body of a large representation stands `stream`, or `path`, the whole file.
 
-    `pending` is the id of the run that has yet to bring what was asked for.
+    A response with a `path` is for servers that send files by themselves. `pending` is the id of the
+    run that has yet to bring what was asked for.
     """
 
     status: int
@@ -46,10 +48,14 @@ class Response:
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     pending: str | None = None
+    path: Path | None = None
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        if self.path is not None and not head:
+            await send({"type": "http.response.pathsend", "path": str(self.path)})
+            return
         if self.stream is not None and not head:
             async for chunk in self.stream:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -110,6 +116,7 @@ def _about(
         (b"etag", str(ready_tag(id, digest, name)).encode("ascii")),
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", b"%d" % size),
+        (b"accept-ranges", b"bytes"),
         (b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)),
         NOSNIFF,
         (b"content-security-policy", b"sandbox"),

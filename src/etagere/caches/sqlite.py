@@ -10,6 +10,7 @@ from pathlib import Path
 
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
+from etagere.caches.lent import Lent
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
 from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
@@ -55,6 +56,7 @@ class SqliteCache:
         self._recent = Recent(memory_limit)
         # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
         self._files = asyncio.Lock()
+        self._lent = Lent(clock)
         self._touched: dict[str, float] = {}
         self._flushed = clock.now()
 
@@ -99,20 +101,27 @@ class SqliteCache:
         """See `Variants.put_variant`."""
         return await asyncio.shield(self._put_variant(primary, given))
 
-    async def stream(self, representation: Representation) -> AsyncIterator[bytes]:
-        """See `Cache.stream`; evicting a representation does not end a stream that has begun."""
+    async def stream(
+        self, representation: Representation, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See `Cache.stream`."""
+        stop = representation.size if stop is None else stop
         if representation.path is None:
-            yield representation.body or b""
+            yield (representation.body or b"")[start:stop]
             return
+        if start == stop:
+            self._lent.lend(representation.path)
         wanted = representation.path, representation.size, representation.mtime_ns
         file = await asyncio.to_thread(self._blobs.open, *wanted)
         reading: asyncio.Future[bytes] | None = None
         try:
-            while True:
-                reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
+            file.seek(start)
+            while start < stop:
+                reading = asyncio.ensure_future(asyncio.to_thread(file.read, min(CHUNK, stop - start)))
                 if not (chunk := await asyncio.shield(reading)):
                     return
                 yield chunk
+                start += len(chunk)
         finally:
             if reading is None or reading.done():
                 file.close()
@@ -141,6 +150,7 @@ class SqliteCache:
 
     async def close(self) -> None:
         """Finish what concerns files and note what was used; the database is closed after this."""
+        await self._remove_unnamed(self._lent.end())
         async with self._files:
             self._flush()
 
@@ -242,9 +252,10 @@ class SqliteCache:
 
     async def _remove_unnamed(self, names: Collection[str]) -> None:
         """Remove those blobs that no representation uses."""
-        if not names:
+        if not names and not self._lent.kept:
             return
         async with self._files:
             read = partial(self._database.read, "SELECT 1 FROM representation WHERE file = ?")
-            unnamed = [name for name in names if read((name,)) is None]
-            await asyncio.to_thread(self._blobs.remove, unnamed)
+            unnamed = [name for name in self._lent.kept.union(names) if read((name,)) is None]
+            with self._lent.removing(unnamed) as free:
+                await asyncio.to_thread(self._blobs.remove, free)
