@@ -134,7 +134,7 @@ def test_the_alias_starts_an_evicted_result_again(tmp_path: Path) -> None:
         ({"Content-Type": "application/json; charset=latin-1"}, 415, "unsupported-content"),
         ({"Content-Type": "application/json, text/plain"}, 415, "unsupported-content"),
         ({**JSON, "Content-Encoding": "gzip"}, 415, "unsupported-content"),
-        ({**JSON, "Accept": "text/csv"}, 406, "not-acceptable"),
+        ({**JSON, "Accept": "image/png"}, 406, "not-acceptable"),
         ({**JSON, "Sec-Purpose": "prefetch"}, 503, "not-started"),
         ({**JSON, "Host": "evil.example"}, 421, "misdirected-request"),
     ],
