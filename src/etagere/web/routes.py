@@ -90,7 +90,7 @@ class Routes:
         )
 
     def _openapi(self) -> Response:
-        return json_response(document(self._service.registry, "Etagere", self._version))
+        return json_response(document(self._service.registry, self._version))
 
     def _live(self) -> Response:
         return json_response({"status": "live"}, control=b"no-store")
