@@ -8,7 +8,7 @@ from etagere.asgi.openapi.components import PAGE, REQUEST_FIELDS, STATUS, Part, 
 from etagere.asgi.openapi.models import media_types, ready
 from etagere.model import Model
 
-TAG = "resources"
+TAG = "/r/"
 
 _ID: Part = {
     "name": "id",

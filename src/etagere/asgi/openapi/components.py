@@ -98,7 +98,6 @@ _PARAMETERS: Part = {
     "If-Range": _request_field("If-Range", "The ready tag that the part must be of; else the whole is sent."),
 }
 REQUEST_FIELDS = [{"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS]
-CONDITIONAL_FIELDS = REQUEST_FIELDS[:1]
 
 
 def _accepted() -> Part:
@@ -151,8 +150,9 @@ def _problem(status: int, kinds: list[ProblemType]) -> Part:
         "allOf": [{"$ref": "#/components/schemas/Problem"}],
         "properties": {"status": {"const": status}, "type": {"pattern": f"/-/problems/({named})$"}},
     }
+    sometimes = ["Vary", "Content-Security-Policy", *_PROBLEM_FIELDS.get(status, ())]
     return {
         "description": "\n".join(f"* `{kind.name}`: {kind.meaning} {kind.advice}" for kind in kinds),
-        "headers": headers("Cache-Control", "X-Content-Type-Options", sometimes=_PROBLEM_FIELDS.get(status, ())),
-        "content": {PROBLEM: {"schema": schema}},
+        "headers": headers("Cache-Control", "X-Content-Type-Options", sometimes=sometimes),
+        "content": {PROBLEM: {"schema": schema}, **PAGE},
     }

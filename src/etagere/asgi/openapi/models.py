@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from etagere.asgi.openapi.components import REQUEST_FIELDS, Part, headers, problems, response
+from etagere.asgi.openapi.components import PAGE, REQUEST_FIELDS, Part, headers, problems, response
 from etagere.asgi.openapi.parameters import example_objects, example_queries, query_parameters, schema_of
 from etagere.model import Model
 
-_ABOUT = ("ReadyTag", "Cache-Control", "Repr-Digest", "X-Content-Type-Options", "Content-Security-Policy")
-_READY = (*_ABOUT, "Link", "Cache-Status", "Server-Timing")
-_SOMETIMES = ("Vary", "Accept-Ranges", "Content-Encoding", "Preference-Applied")
+_ALWAYS = ("Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
+# Those of the result itself: where a browser gets a page instead, it has none of them.
+_RESULT = (
+    "ReadyTag", "Vary", "Accept-Ranges", "Content-Encoding", "Repr-Digest", "Link", "Cache-Status", "Server-Timing",
+    "Preference-Applied",
+)  # fmt: skip
 
 
 def paths(model: Model, *, newest: bool) -> dict[str, Any]:
@@ -21,18 +24,21 @@ def paths(model: Model, *, newest: bool) -> dict[str, Any]:
 
 def media_types(model: Model) -> list[str]:
     """The media types of a result, the primary one first."""
-    return [model.media_type]
+    return [format.media_type for format in model.formats]
 
 
 def ready(types: list[str]) -> Part:
     """The responses that carry a result, whole or in part."""
     content: Part = {name: {} for name in types}
-    maybe = ("Link", "Cache-Status", "Server-Timing", *_SOMETIMES)
     return {
-        "200": {"description": "The result.", "headers": headers(*_READY, sometimes=_SOMETIMES), "content": content},
+        "200": {
+            "description": "The result, or for a browser a page that shows it.",
+            "headers": headers(*_ALWAYS, sometimes=_RESULT),
+            "content": {**PAGE, **content},
+        },
         "206": {
             "description": "The part of the result that `Range` names.",
-            "headers": headers(*_ABOUT, "Content-Range", sometimes=maybe),
+            "headers": headers(*_ALWAYS, "ReadyTag", "Content-Range", sometimes=_RESULT[1:]),
             "content": content,
         },
     }
@@ -44,15 +50,10 @@ def responses(model: Model) -> dict[str, Any]:
     return {f"{model.name}.{model.version}": whole, f"{model.name}.{model.version}.part": part}
 
 
-def format_names(model: Model) -> list[str]:
-    """The names of its formats, the primary one first."""
-    return [model.format]
-
-
 def _items(model: Model, name: str) -> dict[str, Any]:
     fixed = {
         "name": "format", "in": "path", "required": True, "description": "Pins the format, whatever `Accept` says.",
-        "schema": {"type": "string", "enum": format_names(model)},
+        "schema": {"type": "string", "enum": [format.name for format in model.formats]},
     }  # fmt: skip
     return {
         f"/{name}": {**_item(model, name), "x-query": _query(model, name)},

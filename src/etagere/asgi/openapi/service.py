@@ -9,7 +9,7 @@ from etagere.asgi.openapi.components import PAGE, Part, headers, problems
 from etagere.asgi.problem_types import problem_types
 from etagere.model import Model
 
-TAG = "service"
+TAG = "/-/"
 
 
 def paths(newest: list[Model]) -> dict[str, Any]:
