@@ -88,10 +88,10 @@ def _parameter(parameter: Part) -> Part:
 def _type(schema: Part) -> str:
     if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
         return "one of " + ", ".join(map(str, choices))
-    kind = schema.get("type", "JSON")
+    kind: str = schema.get("type", "JSON")
     if kind == "array":
         kind = f"list of {_type(schema['items'])}" if "items" in schema else "list"
-    named = _FORMATS.get(schema.get("format", "")) or _TYPES.get(kind, kind)
+    named = _FORMATS.get(schema.get("format", ""), _TYPES.get(kind, kind))
     limits = [
         words.format(schema[limit]) for limit, words in _LIMITS.items() if schema.get(limit, _WIDEST[0]) not in _WIDEST
     ]

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.openapi.parameters import example_values
 from etagere.asgi.responses import NOSNIFF, Response, json_response, page_response
 from etagere.errors import NotFound, Stopping, UnknownModel
 from etagere.model import Model
@@ -85,7 +86,7 @@ class Routes:
                 "format": model.format,
                 "time_limit": model.options.time_limit,
                 "parameters": model.parameters.json_schema(),
-                "examples": [dict(example) for example in model.options.examples],
+                "examples": example_values(model),
                 "links": {"self": f"../../{model.name}", "pinned": f"../../{model.key}"},
             }
         )

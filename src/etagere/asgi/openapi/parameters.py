@@ -13,7 +13,11 @@ from etagere.model import Model
 
 Part = dict[str, Any]
 
-_DURATION = r"^-?P(?=[0-9T])([0-9]+W)?([0-9]+D)?(T(?=[0-9])([0-9]+H)?([0-9]+M)?([0-9]+(\.[0-9]{1,6})?S)?)?$"
+# As many digits as cannot add up to more than a duration has room for.
+_DURATION = (
+    r"^-?P(?=[0-9T])([0-9]{1,7}W)?([0-9]{1,8}D)?"
+    r"(T(?=[0-9])([0-9]{1,9}H)?([0-9]{1,9}M)?([0-9]{1,9}(\.[0-9]{1,6})?S)?)?$"
+)
 _LOWER, _UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 
 
@@ -26,7 +30,7 @@ def schema_of(model: Model) -> Part:
 def query_parameters(model: Model) -> list[Part]:
     """A parameter object for each parameter."""
     schema = schema_of(model)
-    examples = [_values(model, example) for example in model.options.examples]
+    examples = example_values(model)
     return [
         _parameter(name, part, name in schema["required"], _shown(name, examples))
         for name, part in schema["properties"].items()
@@ -35,8 +39,12 @@ def query_parameters(model: Model) -> list[Part]:
 
 def example_objects(model: Model) -> Part:
     """The examples as Example objects of a JSON content, by their numbers."""
-    values = (_values(model, example) for example in model.options.examples)
-    return {str(number): {"value": value} for number, value in enumerate(values, 1)}
+    return {str(number): {"value": value} for number, value in enumerate(example_values(model), 1)}
+
+
+def example_values(model: Model) -> list[Part]:
+    """The examples as they are written in JSON."""
+    return [_values(model, example) for example in model.options.examples]
 
 
 def example_queries(model: Model) -> list[str]:
@@ -61,16 +69,24 @@ def _shown(name: str, examples: list[Part]) -> Part:
 
 def _parameter(name: str, schema: Part, required: bool, examples: Part) -> Part:
     parameter: Part = {"name": name, "in": "query", "required": required}
-    schema = _never_null(schema)
+    nullable, schema = "anyOf" in schema, _never_null(schema)
     if description := schema.pop("description", None):
         parameter["description"] = description
-    if _is_flat_array(schema):
+    flat = _is_flat_array(schema)
+    if not flat and not _is_simple(schema):
+        return {**parameter, "content": {"application/json": {"schema": schema, **examples}}}
+    if nullable and not _is_text(schema):
+        parameter["allowEmptyValue"] = True
+    if flat:
+        parameter |= {"style": "form", "explode": True}
         # An empty one has no name to repeat; it is sent as `[]`.
-        least = {"minItems": max(1, schema.get("minItems", 1))} if required else {}
-        return {**parameter, "style": "form", "explode": True, "schema": {**schema, **least}, **examples}
-    if _is_simple(schema):
-        return {**parameter, "schema": schema, **examples}
-    return {**parameter, "content": {"application/json": {"schema": schema, **examples}}}
+        schema |= {"minItems": max(1, schema.get("minItems", 1))} if required else {}
+    return {**parameter, "schema": schema, **examples}
+
+
+def _is_text(schema: Part) -> bool:
+    """Whether it is text of its own, whose empty form is text too."""
+    return schema.get("type") == "string" and not {"format", "enum"} & {*schema} and schema.get("pattern") != _DURATION
 
 
 def _is_simple(schema: Part) -> bool:
@@ -85,19 +101,28 @@ def _never_null(schema: Part) -> Part:
     """The schema without null, which in a query string is to leave the parameter out."""
     branches = [branch for branch in schema.get("anyOf", ()) if branch != {"type": "null"}]
     if len(branches) == 1:
-        schema = {**branches[0], **{name: part for name, part in schema.items() if name != "anyOf"}}
-    return {name: part for name, part in schema.items() if (name, part) != ("default", None) and name != "title"}
+        schema = {**branches[0], **_without(schema, "anyOf")}
+    return _without(schema, "title", *(["default"] if schema.get("default", ...) is None else []))
+
+
+def _without(schema: Part, *names: str) -> Part:
+    return {name: part for name, part in schema.items() if name not in names}
 
 
 def _exact(schema: Part) -> Part:
     """What the grammar says of a type and pydantic's schema does not."""
-    if schema.get("type") == "integer":
+    if schema.get("type") == "integer" and "enum" not in schema:
         low = {} if {*_LOWER} & {*schema} else {"minimum": INT64[0]}
         high = {} if {*_UPPER} & {*schema} else {"maximum": INT64[1]}
         return {**schema, **low, **high}
+    if schema.get("type") == "object" and "properties" in schema:
+        return {**schema, "additionalProperties": False}
+    if schema.get("uniqueItems"):
+        # A set takes a repeated item, once.
+        return _without(schema, "uniqueItems")
     if schema.get("format") == "duration":
         # RFC 3339 has durations in months and years, which have no length.
-        return {**{name: part for name, part in schema.items() if name != "format"}, "pattern": _DURATION}
+        return {**_without(schema, "format"), "pattern": _DURATION}
     return schema
 
 
