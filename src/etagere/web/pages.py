@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 _TYPES = {"css": b"text/css; charset=utf-8", "js": b"text/javascript; charset=utf-8", "svg": b"image/svg+xml"}
 
@@ -33,8 +34,18 @@ class Templates:
         """The list of the models."""
         return self._render("catalogue.html", models=models, base=base)
 
+    def page(self, name: str, base: str, **values: Any) -> bytes:
+        """Any other page; `base` leads from it to the root."""
+        return self._render(name, base=base, spelt=code_spans, **values)
+
     def _render(self, name: str, **values: Any) -> bytes:
         return self._environment.get_template(name).render(**values).encode()
+
+
+def code_spans(text: str) -> Markup:
+    """The text, escaped, with what stands between backticks as code."""
+    parts = map(escape, text.split("`"))
+    return Markup().join(Markup("<code>{}</code>").format(part) if odd % 2 else part for odd, part in enumerate(parts))
 
 
 def static_files() -> dict[str, tuple[bytes, bytes]]:

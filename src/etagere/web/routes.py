@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from etagere.asgi.negotiation import Wanted, negotiate
-from etagere.asgi.openapi import document
+from etagere.asgi.openapi.parameters import example_values
 from etagere.asgi.responses import NOSNIFF, Response, json_response, page_response
 from etagere.errors import NotFound, Stopping, UnknownModel
 from etagere.model import Model
 from etagere.service import Service
 from etagere.web.pages import Templates, static_files
+from etagere.web.reference import Reference
 
 # A robot that follows links would start runs.
 ROBOTS = b"User-agent: *\nDisallow: /\n"
@@ -24,11 +25,10 @@ class Routes:
     def __init__(self, service: Service, templates: Templates, version: str) -> None:
         self._service = service
         self._templates = templates
-        self._version = version
+        self._reference = Reference(service.registry, templates, version)
         self._static = static_files()
         self._described = lru_cache(maxsize=256)(self._model)
         self._fixed: dict[str, Callable[[], Response]] = {
-            "/-/openapi.json": cache(self._openapi),
             "/-/health/live": self._live,
             "/-/health/ready": self._ready,
         }
@@ -45,6 +45,8 @@ class Routes:
             return _text(ROBOTS)
         if found := self._fixed.get(path):
             return found()
+        if explained := self._reference(path, accept, root):
+            return explained
         folder, _, name = path.removeprefix("/-/").partition("/")
         if folder == "models" and name:
             return self._described(name)
@@ -84,13 +86,10 @@ class Routes:
                 "format": model.format,
                 "time_limit": model.options.time_limit,
                 "parameters": model.parameters.json_schema(),
-                "examples": [dict(example) for example in model.options.examples],
+                "examples": example_values(model),
                 "links": {"self": f"../../{model.name}", "pinned": f"../../{model.key}"},
             }
         )
-
-    def _openapi(self) -> Response:
-        return json_response(document(self._service.registry, "Etagere", self._version))
 
     def _live(self) -> Response:
         return json_response({"status": "live"}, control=b"no-store")
