@@ -152,7 +152,7 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
     application = Application(
         service,
         Routes(service, templates, version("etagere")),
-        templates.waiting,
+        templates,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
         dev=settings.dev,

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi import problems, responses
+from etagere.asgi import people, problems, responses
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.people import PeoplePages
 from etagere.asgi.responses import Receive, Response, Scope, Send
 from etagere.asgi.status import pending_document, status_of
 from etagere.core import etag
@@ -39,22 +40,20 @@ LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
 Fields = dict[bytes, bytes]
 Pages = Callable[[str, bytes | None, str], Response]
-WaitingPage = Callable[[dict[str, Any], str, str], bytes]
 
 
 class Application:
     """Answers for `/{model}` and `/r/{id}`.
 
     `pages` answers for everything else, given the path, the Accept field and where the application
-    is mounted; `waiting_page` renders the page that a person sees while a run goes on, from the status document,
-    the way to the root, and the way to the result. `dev` forbids caches to keep anything.
+    is mounted; `people` renders what a person sees of a resource. `dev` forbids caches to keep anything.
     """
 
     def __init__(
         self,
         service: Service,
         pages: Pages,
-        waiting_page: WaitingPage,
+        people: PeoplePages,
         hosts: HostCheck,
         *,
         max_target: int,
@@ -62,7 +61,7 @@ class Application:
     ) -> None:
         self._service = service
         self._pages = pages
-        self._waiting_page = waiting_page
+        self._people = people
         self._hosts = hosts
         self._max_target = max_target
         self._dev = dev
@@ -76,6 +75,8 @@ class Application:
         except Exception:
             log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
+        if response.problem is not None:
+            self._explain(scope, response, response.problem)
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope) -> Response:
@@ -120,6 +121,9 @@ class Application:
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
+        if wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
+            page = await self._page(address, seen.found, conditions)
+            return page or await self._resource(scope, fields, address, start)
         if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
             # What most requests for a result want, at the price of a look.
             return responses.ready(seen.found, address, address.base, dev=self._dev)
@@ -137,6 +141,25 @@ class Application:
                 return await self._resource(scope, fields, address, start)
         return response
 
+    async def _page(self, address: Address, found: Representation, conditions: Conditions) -> Response | None:
+        """The page of a result, None where its file is lost; it has no tag, so none can match."""
+        if conditions.if_match is not None and etag.ANY not in conditions.if_match:
+            raise PreconditionFailed("If-Match names a tag, and a page has none.")
+        try:
+            return await people.result_page(self._service, self._people, found, address)
+        except FileNotFoundError:
+            await self._lost(found)
+            return None
+
+    def _explain(self, scope: Scope, response: Response, document: dict[str, Any]) -> None:
+        """Make a problem a page where that is what a person asked for."""
+        accept = dict(scope["headers"]).get(b"accept", b"")
+        if len(accept) > LONGEST_FIELD or not people.wants_problem_page(accept):
+            return
+        path = _path(scope, scope.get("root_path", ""))
+        form = people.form_of(self._service, path, scope["query_string"].decode("latin-1"), document.get("id"))
+        people.as_page(response, self._people.problem(document, "../" * (path.count("/") - 1), form))
+
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
 
@@ -151,7 +174,7 @@ class Application:
         document = pending_document(run, position, now, base)
         if not page:
             return responses.accepted(run, position, now, base, document)
-        body = self._waiting_page(document, base, f"{base}r/{run.id}")
+        body = self._people.waiting(document, base, "")
         return responses.accepted_page(run, position, now, base, body)
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
@@ -171,17 +194,20 @@ class Application:
         try:
             first = await anext(stream)
         except FileNotFoundError:
-            # Gone, or not what was collected: never serve it, compute it again.
-            log.error("stored result lost", id=found.id)
-            await self._service.cache.discard(found.id)
+            await self._lost(found)
             return None
         return _resumed(first, stream)
+
+    async def _lost(self, found: Representation) -> None:
+        # Gone, or not what was collected: never serve it, compute it again.
+        log.error("stored result lost", id=found.id)
+        await self._service.cache.discard(found.id)
 
     def _status(self, address: Address, fields: Fields, root: str) -> Response:
         base = "../../"
         document = status_of(self._service, address, base, root)
         if negotiate(_limited(fields, b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
-            page = self._waiting_page(document, base, f"../{address.id}")
+            page = self._people.waiting(document, base, f"../{address.id}")
             return responses.page_response(page, control=b"no-store")
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
         response.headers.append((b"vary", b"Accept"))

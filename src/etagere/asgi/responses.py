@@ -34,12 +34,16 @@ PAGE_POLICY = (
 
 @dataclass(slots=True)
 class Response:
-    """Status, fields and content; `stream` stands in for the body of a large representation."""
+    """Status, fields and content.
+
+    `stream` stands in for the body of a large representation; `problem` is the document that the body is made of.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    problem: dict[str, Any] | None = None
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
@@ -80,8 +84,7 @@ def accepted(run: Run, position: int | None, now: float, base: str, document: di
 
 def accepted_page(run: Run, position: int | None, now: float, base: str, page: bytes) -> Response:
     """R202 for a person: the waiting page instead of the status document."""
-    html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    return Response(202, [*_pending_headers(run, position, now), *_links(run.id, base), *html], page)
+    return Response(202, [*_pending_headers(run, position, now), *_links(run.id, base), *html_headers(page)], page)
 
 
 def still_ready(tag: EntityTag, address: Address, *, dev: bool) -> Response:
@@ -122,8 +125,12 @@ def json_response(
 
 def page_response(page: bytes, *, control: bytes = b"no-cache") -> Response:
     """A page of ours."""
-    html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    return Response(200, [(b"cache-control", control), (b"vary", b"Accept"), *html], page)
+    return Response(200, [(b"cache-control", control), (b"vary", b"Accept"), *html_headers(page)], page)
+
+
+def html_headers(page: bytes) -> Headers:
+    """What describes a page of ours."""
+    return [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
 
 
 def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
