@@ -76,7 +76,7 @@ class Application:
             log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
         if response.problem is not None:
-            self._explain(scope, response, response.problem)
+            self._explain(scope, response)
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope) -> Response:
@@ -122,7 +122,7 @@ class Application:
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
         if wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
-            page = await self._page(address, seen.found, conditions)
+            page = await people.result_page(self._service, self._people, seen.found, address, conditions)
             return page or await self._resource(scope, fields, address, start)
         if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
             # What most requests for a result want, at the price of a look.
@@ -140,25 +140,6 @@ class Application:
             if response.stream is None:
                 return await self._resource(scope, fields, address, start)
         return response
-
-    async def _page(self, address: Address, found: Representation, conditions: Conditions) -> Response | None:
-        """The page of a result, None where its file is lost; it has no tag, so none can match."""
-        if conditions.if_match is not None and etag.ANY not in conditions.if_match:
-            raise PreconditionFailed("If-Match names a tag, and a page has none.")
-        try:
-            return await people.result_page(self._service, self._people, found, address)
-        except FileNotFoundError:
-            await self._lost(found)
-            return None
-
-    def _explain(self, scope: Scope, response: Response, document: dict[str, Any]) -> None:
-        """Make a problem a page where that is what a person asked for."""
-        accept = dict(scope["headers"]).get(b"accept", b"")
-        if len(accept) > LONGEST_FIELD or not people.wants_problem_page(accept):
-            return
-        path = _path(scope, scope.get("root_path", ""))
-        form = people.form_of(self._service, path, scope["query_string"].decode("latin-1"), document.get("id"))
-        people.as_page(response, self._people.problem(document, "../" * (path.count("/") - 1), form))
 
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
@@ -194,14 +175,11 @@ class Application:
         try:
             first = await anext(stream)
         except FileNotFoundError:
-            await self._lost(found)
+            # Gone, or not what was collected: never serve it, compute it again.
+            log.error("stored result lost", id=found.id)
+            await self._service.cache.discard(found.id)
             return None
         return _resumed(first, stream)
-
-    async def _lost(self, found: Representation) -> None:
-        # Gone, or not what was collected: never serve it, compute it again.
-        log.error("stored result lost", id=found.id)
-        await self._service.cache.discard(found.id)
 
     def _status(self, address: Address, fields: Fields, root: str) -> Response:
         base = "../../"
@@ -212,6 +190,13 @@ class Application:
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
         response.headers.append((b"vary", b"Accept"))
         return response
+
+    def _explain(self, scope: Scope, response: Response) -> None:
+        """Make a problem a page where that is what a person asked for."""
+        accept = dict(scope["headers"]).get(b"accept", b"")
+        if len(accept) <= LONGEST_FIELD and people.wants_problem_page(accept):
+            path = _path(scope, scope.get("root_path", ""))
+            people.explain(self._service, self._people, response, path, scope["query_string"].decode("latin-1"))
 
 
 def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:

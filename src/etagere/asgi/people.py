@@ -11,10 +11,15 @@ from etagere.asgi import responses
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.responses import Response
 from etagere.core.canonical import encode
+from etagere.core.conditions import Conditions
+from etagere.core.etag import ANY
 from etagere.core.representation import Representation
-from etagere.errors import Problem
+from etagere.errors import PreconditionFailed, Problem
+from etagere.logs import get_logger
 from etagere.model import Model
 from etagere.service import Address, Service
+
+log = get_logger("etagere.http")
 
 # To a client that takes either of these, a page would be the worse answer.
 _DOCUMENTS = ("application/problem+json", "application/json")
@@ -68,14 +73,23 @@ class PeoplePages(Protocol):
         ...
 
 
-async def result_page(service: Service, pages: PeoplePages, found: Representation, address: Address) -> Response:
-    """The page of a result, made outside the event loop from no more than the beginning of a large one.
+async def result_page(
+    service: Service, pages: PeoplePages, found: Representation, address: Address, conditions: Conditions
+) -> Response | None:
+    """The page of a result, made outside the event loop; of a large one from its beginning. None where its file is lost.
 
     Raises:
-        FileNotFoundError: the file of the result is lost.
+        PreconditionFailed: If-Match names a tag, and a page has none.
     """
-    async with aclosing(service.cache.stream(found)) as stream:  # type: ignore[type-var]
-        beginning = await anext(stream, b"")
+    if conditions.if_match is not None and ANY not in conditions.if_match:
+        raise PreconditionFailed("If-Match names a tag, and a page has none.")
+    try:
+        async with aclosing(service.cache.stream(found)) as stream:  # type: ignore[type-var]
+            beginning = await anext(stream, b"")
+    except FileNotFoundError:
+        log.error("stored result lost", id=found.id)
+        await service.cache.discard(found.id)
+        return None
     page = await asyncio.to_thread(pages.result, _shown(service, found, address, beginning))
     return responses.page_response(page)
 
@@ -85,14 +99,16 @@ def wants_problem_page(accept: bytes | None) -> bool:
     return all(negotiate(accept, document) is Wanted.page for document in _DOCUMENTS)
 
 
-def as_page(response: Response, page: bytes) -> None:
-    """Put a page in the place of the document that a response has."""
+def explain(service: Service, pages: PeoplePages, response: Response, path: str, query: str) -> None:
+    """Put a page in the place of the problem document that a response to this path and query has."""
+    document = response.problem or {}
+    page = pages.problem(document, "../" * (path.count("/") - 1), _form(service, path, query, document.get("id")))
     ours = (b"content-type", b"content-length", b"x-content-type-options")
     response.headers = [field for field in response.headers if field[0] not in ours] + responses.html_headers(page)
     response.body = page
 
 
-def form_of(service: Service, path: str, query: str, id: str | None) -> str | None:
+def _form(service: Service, path: str, query: str, id: str | None) -> str | None:
     """The way from the root to the form that holds the inputs of a request, or of the resource `id`."""
     if ghost := service.cache.ghost(id) if id else None:
         path, _, query = ghost.uri.partition("?")
