@@ -76,7 +76,7 @@ class PeoplePages(Protocol):
 async def result_page(
     service: Service, pages: PeoplePages, found: Representation, address: Address, conditions: Conditions
 ) -> Response | None:
-    """The page of a result, made outside the event loop; of a large one from its beginning. None where its file is lost.
+    """The page of a result, of a large one its beginning; None where its file is lost. It is made outside the loop.
 
     Raises:
         PreconditionFailed: If-Match names a tag, and a page has none.
@@ -129,4 +129,4 @@ def _shown(service: Service, found: Representation, address: Address, beginning:
 
 def _links(model: Model, path: str, query: str) -> tuple[Link, ...]:
     behind = f"?{query}" if query else ""
-    return (Link(model.format, model.media_type, f"{path}.{encode(model.format)}{behind}"),)
+    return tuple(Link(*given, f"{path}.{encode(given.name)}{behind}") for given in model.formats)
