@@ -119,6 +119,7 @@ class Tab:
         self._browser = browser
         self._session = session
         self.requested: list[str] = []
+        self.received: list[str] = []
         self.faults: list[str] = []
         self.loads = 0
 
@@ -144,6 +145,7 @@ class Tab:
             self._note_status(event["type"], event["response"])
 
     def _note_status(self, kind: str, response: dict[str, Any]) -> None:
+        self.received.append(response["url"])
         # A document with an error status is a page that was asked for so.
         if kind != "Document" and response["status"] >= 400:
             self.faults.append(f"{response['status']} for {response['url']}")
