@@ -165,7 +165,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     application = Application(
         service,
         Routes(service, templates, version("etagere")),
-        templates.waiting,
+        templates,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
         max_wait=settings.max_wait,

@@ -221,7 +221,7 @@ def test_status_of_a_failure_holds_its_problem(server: Server) -> None:
     assert status["problem"]["status"] == 422
 
 
-def test_a_browser_gets_a_page_while_it_waits_and_the_result_afterwards(server: Server, gates: Path) -> None:
+def test_a_browser_gets_a_page_while_it_waits_and_one_of_the_result_afterwards(server: Server, gates: Path) -> None:
     os.mkfifo(gates / "page")
     page = server.get("/gated?gate=page", Accept=CHROME)
     assert page.status == 202
@@ -235,7 +235,7 @@ def test_a_browser_gets_a_page_while_it_waits_and_the_result_afterwards(server: 
     assert f'data-result="../{id}"'.encode() in status.body
     with open(gates / "page", "w"):
         pass
-    assert server.result("/gated?gate=page", Accept=CHROME)["Content-Type"] == "application/json"
+    assert server.result("/gated?gate=page", Accept=CHROME)["Content-Type"] == "text/html; charset=utf-8"
     for name in ("waiting.js", "style.css", "icon.svg"):
         assert server.get(f"/-/static/{name}").status == 200
 

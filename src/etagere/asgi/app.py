@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi import content, events, problems, responses, waiting
+from etagere.asgi import content, events, people, problems, responses, waiting
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.people import PeoplePages
 from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
 from etagere.asgi.responses import Receive, Response, Scope, Send
 from etagere.asgi.selection import select
@@ -40,23 +40,21 @@ LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
 Fields = dict[bytes, bytes]
 Pages = Callable[[str, bytes | None, str], Response]
-WaitingPage = Callable[[dict[str, Any], str, str], bytes]
 
 
 class Application:
     """Answers for `/{model}` and `/r/{id}`.
 
     `pages` answers for everything else, given the path, the Accept field and where the application
-    is mounted; `waiting_page` renders the page that a person sees while a run goes on, from the status document,
-    the way to the root, and the way to the result. `max_wait` is the longest wait in seconds; `dev` forbids
-    caches to keep anything.
+    is mounted; `people` renders what a person sees of a resource. `max_wait` is the longest wait in
+    seconds; `dev` forbids caches to keep anything.
     """
 
     def __init__(
         self,
         service: Service,
         pages: Pages,
-        waiting_page: WaitingPage,
+        people: PeoplePages,
         hosts: HostCheck,
         *,
         max_target: int,
@@ -66,7 +64,7 @@ class Application:
     ) -> None:
         self._service = service
         self._pages = pages
-        self._waiting_page = waiting_page
+        self._people = people
         self._hosts = hosts
         self._max_target = max_target
         self._max_wait = max_wait
@@ -84,6 +82,8 @@ class Application:
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
         if response.stream is not None:
             response.stream = content.until_gone(response.stream, receive)
+        if response.problem is not None:
+            self._explain(scope, response)
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
@@ -169,6 +169,9 @@ class Application:
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
+        if wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
+            page = await people.result_page(self._service, self._people, seen.found, address, conditions)
+            return page or await self._resource(scope, fields, address, start)
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
             seen = await self._service.present(address, seen)
         plain = conditions is UNCONDITIONAL and b"range" not in fields
@@ -206,7 +209,7 @@ class Application:
         document = pending_document(run, position, now, base)
         if not page:
             return responses.accepted(run, position, now, base, document)
-        body = self._waiting_page(document, base, f"{base}r/{run.id}")
+        body = self._people.waiting(document, base, "")
         return responses.accepted_page(run, position, now, base, body)
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
@@ -225,11 +228,18 @@ class Application:
         base = "../../"
         document = status_of(self._service, address, base, root)
         if negotiate(_limited(fields, b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
-            page = self._waiting_page(document, base, f"../{address.id}")
+            page = self._people.waiting(document, base, f"../{address.id}")
             return responses.page_response(page, control=b"no-store")
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
         response.headers.append((b"vary", b"Accept"))
         return response
+
+    def _explain(self, scope: Scope, response: Response) -> None:
+        """Make a problem a page where that is what a person asked for."""
+        accept = dict(scope["headers"]).get(b"accept", b"")
+        if len(accept) <= LONGEST_FIELD and people.wants_problem_page(accept):
+            path = _path(scope, scope.get("root_path", ""))
+            people.explain(self._service, self._people, response, path, scope["query_string"].decode("latin-1"))
 
 
 def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:

@@ -40,7 +40,7 @@ class Response:
     """Status, fields and content; for the body of a large representation stands `stream`, or `path`, the whole file.
 
     A response with a `path` is for servers that send files by themselves. `pending` is the id of the
-    run that has yet to bring what was asked for.
+    run that has yet to bring what was asked for, `problem` the document that the body is made of.
     """
 
     status: int
@@ -49,6 +49,7 @@ class Response:
     stream: AsyncIterator[bytes] | None = None
     pending: str | None = None
     path: Path | None = None
+    problem: dict[str, Any] | None = None
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
@@ -91,8 +92,7 @@ def accepted(run: Run, position: int | None, now: float, base: str, document: di
 
 def accepted_page(run: Run, position: int | None, now: float, base: str, page: bytes) -> Response:
     """R202 for a person: the waiting page instead of the status document."""
-    html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *html]
+    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *html_headers(page)]
     return Response(202, headers, page, pending=run.id)
 
 
@@ -136,8 +136,12 @@ def json_response(
 
 def page_response(page: bytes, *, control: bytes = b"no-cache") -> Response:
     """A page of ours."""
-    html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    return Response(200, [(b"cache-control", control), (b"vary", b"Accept"), *html], page)
+    return Response(200, [(b"cache-control", control), (b"vary", b"Accept"), *html_headers(page)], page)
+
+
+def html_headers(page: bytes) -> Headers:
+    """What describes a page of ours."""
+    return [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
 
 
 def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
