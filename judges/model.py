@@ -37,3 +37,11 @@ def refusing(x: int) -> int:
 def failing(x: int) -> int:
     """Raises."""
     raise ValueError(str(x))
+
+
+if os.environ.get("RETIRED"):
+
+    @app.model(version="1")
+    def retired(x: int) -> int:
+        """Served once, and not any more."""
+        return x
