@@ -14,6 +14,7 @@ from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, s
 from etagere.asgi.responses import Receive, Response, Scope, Send
 from etagere.asgi.selection import select
 from etagere.asgi.status import pending_document, status_of
+from etagere.asgi.validation import validated
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.lifecycle import Run
@@ -147,7 +148,8 @@ class Application:
         if (length := len(path) + 1 + len(query)) > self._max_target:
             raise TargetTooLong(f"It has {length} bytes; the limit is {self._max_target}.")
         if path in OWN_PATHS or path.startswith("/-/"):
-            return self._pages(path, _limited(fields, b"accept"), root)
+            page = self._pages(path, _limited(fields, b"accept"), root)
+            return validated(page, _limited(fields, b"if-none-match"))
         if not path.startswith("/r/"):
             address, start = await self._service.locate(target, path[1:], query)
             return await self._resource(scope, fields, address, start)
