@@ -170,14 +170,15 @@ def problem(status: int, name: str, control: str = "no-store") -> Callable[[Answ
 
 e422 = problem(422, "refused", "max-age=300")
 NONE, OTHER, PT, RT, ANY = "no tag", "another tag", "pending tag", "ready tag", "*"
+WAIT, POLL = "no tag and a wait", "pending tag and a wait"
 ROWS: dict[State, dict[str, Callable[[Answer, Case], None]]] = {
-    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202},
-    pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p},
-    ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r},
-    refused: dict.fromkeys([NONE, OTHER, PT, RT, ANY], e422),
+    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202, WAIT: r200, POLL: r200},
+    pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p, WAIT: r202, POLL: r304p},
+    ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r, WAIT: r200, POLL: r200},
+    refused: dict.fromkeys([NONE, OTHER, PT, RT, ANY, WAIT, POLL], e422),
 }
 for state, name in ((failed, "run-failed"), (timeout, "run-timeout"), (poison, "run-poison")):
-    ROWS[state] = {**dict.fromkeys([NONE, OTHER, PT, ANY], problem(500, name)), RT: r304r}
+    ROWS[state] = {**dict.fromkeys([NONE, OTHER, PT, ANY, WAIT, POLL], problem(500, name)), RT: r304r}
 
 STATE_NAMES = dict(zip(ROWS, ["absent", "pending", "ready", "refused", "failed", "timeout", "poison"], strict=True))
 CELLS = [
@@ -187,16 +188,17 @@ CELLS = [
 ]
 
 
-def sent(case: Case, shown: str) -> str | None:
-    return {NONE: None, OTHER: '"something else"', PT: case.pending, RT: case.ready, ANY: "*"}[shown]
+def sent(case: Case, shown: str) -> dict[str, str]:
+    tags = {OTHER: '"something else"', PT: case.pending, POLL: case.pending, RT: case.ready, ANY: "*"}
+    wait = {"Prefer": "wait=1"} if shown in (WAIT, POLL) else {}
+    return {**wait, "If-None-Match": tags[shown]} if shown in tags else wait
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("state", "shown", "check"), CELLS)
 def test_every_cell(place: Place, method: str, state: State, shown: str, check: Callable[..., None]) -> None:
     for case in state(place):
-        tag = sent(case, shown)
-        answer = place.server.request(method, case.target, {"If-None-Match": tag} if tag else None)
+        answer = place.server.request(method, case.target, sent(case, shown))
         if method == "HEAD":
             assert answer.body == b""
         check(answer, case)

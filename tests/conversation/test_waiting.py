@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conversation.asking import MODELS, Asking, Gates, numbers
+from tests.conversation.asking import MODELS, Asking, Gates, numbers, served
 from tests.harness import Answer, Server
 
 from etagere.core.canonical import resource_id
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +111,6 @@ def test_the_longest_wait_is_the_services(tmp_path: Path) -> None:
         gate = gates.new()
         assert is_pending(server.get(f"/gated?gate={gate}", Prefer="wait=" + "9" * 5000), 202, "wait=1")
         gates.open(gate)
-
-
-def served(kind: str, data: Path, gates: Gates, **settings: str) -> Server:
-    """The models on another ASGI server too, since each has its own way to tell that a client has gone."""
-    env = {**gates.env, **{f"ETAGERE_{name.upper()}": value for name, value in settings.items()}}
-    if kind == "granian":
-        return Server.serve(MODELS, data, env=env)
-    command = [sys.executable, "-m", "uvicorn", "--http", kind, "--port", "0", "tests.models.conversation:app"]
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return Server(command, {**env, "ETAGERE_DATA": str(data), "PYTHONPATH": paths}, ROOT)
 
 
 @pytest.mark.parametrize("kind", ["granian", "httptools", "h11"])
