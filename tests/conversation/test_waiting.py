@@ -102,7 +102,9 @@ def test_what_asks_for_no_wait_is_answered_at_once(server: Server, gates: Gates,
 
 
 def test_a_preference_too_long_to_be_read(server: Server) -> None:
-    assert server.get(quick(), Prefer="a" * 8193).status == 431
+    x = next(numbers)
+    assert server.get(f"/quick?x={x}", Prefer="a" * 8193).status == 431
+    assert server.get(f"/r/{resource_id(f'/quick@1?label=a&x={x}')}/status").status == 404, "it must not start a run"
 
 
 def test_the_longest_wait_is_the_services(tmp_path: Path) -> None:
