@@ -95,9 +95,12 @@ class Collector:
             self._waiting[key] = finished if isinstance(finished, Representation) and finished.path else None
             raise
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
-        await self._runs.advance(outcome.resource.id, event)
-        self._settled(outcome.resource)
+        # Who waits for the end need not wait until it is recorded, too.
+        await asyncio.gather(self._runs.advance(outcome.resource.id, event), self._tell(outcome.resource))
         await self._forget(outcome)
+
+    async def _tell(self, resource: Resource) -> None:
+        self._settled(resource)
 
     def _kept_before(self, outcome: Outcome) -> Representation | None:
         """What a crash has let us collect twice: its file is in the cache already."""

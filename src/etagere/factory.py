@@ -114,9 +114,9 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    worker = Worker(registry, runs, outbox, supervisor, clock)
-    engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     waiters = Waiters(settings.max_waiting)
+    worker = Worker(registry, runs, outbox, supervisor, clock, cancelled=waiters.wake)
+    engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     settled = partial(_settled, engine, waiters)
     collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.

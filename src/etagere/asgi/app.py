@@ -98,12 +98,13 @@ class Application:
 
     async def _patiently(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         """The answer of a request that may wait for a pending run, or want none of it."""
+        seconds = min(wait_seconds(_text(fields, b"prefer")), self._max_wait)
         response = await self._answer(scope, fields, receive)
         id = response.pending
         if id is None:
             return response
         _refuse_if_only_cached(fields)
-        if not (seconds := min(wait_seconds(_text(fields, b"prefer")), self._max_wait)):
+        if not seconds:
             return response
         del response  # thousands may wait
         waited = await waiting.hold(self._service, id, receive, seconds)
