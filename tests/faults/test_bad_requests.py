@@ -322,26 +322,24 @@ def test_who_sends_nothing_more_is_answered_408(attacked: Attacked) -> None:
 def test_a_thousand_that_crawl_do_not_slow_down_the_others(served: Attacked) -> None:
     """Half of them never end their head, half their content; each sends a byte now and then."""
     quiet = percentile(served)
-    heads = (
-        b"GET /known?key=1&ms=0&size=1 HTTP/1.1\r\nHost: localhost\r\nX: ",
-        QUERY + FORM + b"Content-Length: 500\r\n\r\n",
-    )
+    head = b"GET /known?key=1&ms=0&size=1 HTTP/1.1\r\nHost: localhost\r\nX: "
+    content = QUERY + FORM + b"Content-Length: 500\r\n\r\n"
     with ExitStack() as held:
         crawling = [held.enter_context(closing(served.connect())) for _ in range(1000)]
-        for raw, head in zip(crawling, itertools.cycle(heads)):
-            raw.sendall(head)
+        for raw, beginning in zip(crawling, [head] * 500 + [content] * 500, strict=True):
+            raw.sendall(beginning)
         over = threading.Event()
         crawler = threading.Thread(target=crawl, args=(crawling, over))
         crawler.start()
         try:
             crowded = percentile(served)
+            # A head has ten seconds in all, however often a byte of it comes.
+            for raw in crawling[:500]:
+                raw.settimeout(15)
+                assert read_all(raw) == b""
         finally:
             over.set()
             crawler.join(10)
-        # A head has ten seconds in all, however often a byte of it comes.
-        for raw in crawling[::2]:
-            raw.settimeout(15)
-            assert read_all(raw) == b"" or True
     assert crowded <= max(2 * quiet, 0.025), (quiet, crowded)
     assert served.started_nothing()
 
@@ -356,13 +354,17 @@ def crawl(connections: list[socket.socket], over: threading.Event) -> None:
 
 
 def percentile(attacked: Attacked) -> float:
-    """The 99th percentile of the seconds that 1,000 small requests take, one after another on one connection."""
+    """The 99th percentile of the seconds that a small request takes: of three times 500 requests the best.
+
+    The best, since whatever else this machine does can only make it worse.
+    """
     connection = http.client.HTTPConnection(attacked.server.netloc, timeout=20)
-    spent = []
-    for _ in range(1000):
+
+    def spent() -> float:
         began = time.perf_counter()
         connection.request("GET", "/-/health/live")
         assert connection.getresponse().read()
-        spent.append(time.perf_counter() - began)
-    connection.close()
-    return sorted(spent)[989]
+        return time.perf_counter() - began
+
+    with closing(connection):
+        return min(sorted(spent() for _ in range(500))[494] for _ in range(3))
