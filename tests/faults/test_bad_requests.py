@@ -233,7 +233,7 @@ def test_json_that_is_meant_to_hurt(served: Attacked, name: str) -> None:
     answer = served.send(request)
     assert statuses(answer) == [400]
     assert reason.encode() in answer
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert len(answer) < 100_000
     assert served.started_nothing()
 
