@@ -90,8 +90,9 @@ BEGIN
     DELETE FROM body WHERE id = old.id;
 END;
 
+-- A long URI counts as several, so that a million of the longest do not fill the disk.
 CREATE TRIGGER ghost_kept AFTER INSERT ON ghost
-BEGIN UPDATE total SET ghosts = ghosts + 1; END;
+BEGIN UPDATE total SET ghosts = ghosts + 1 + length(new.uri) / 16384; END;
 
 CREATE TRIGGER ghost_dropped AFTER DELETE ON ghost
-BEGIN UPDATE total SET ghosts = ghosts - 1; END;
+BEGIN UPDATE total SET ghosts = ghosts - 1 - length(old.uri) / 16384; END;

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from etagere.caches.sqlite import TOUCHES_EVERY_S, SqliteCache
-from etagere.core.representation import Representation
+from etagere.core.representation import Representation, Resource
 from etagere.database import Database
 from etagere.errors import InternalError, StorageFull
 from etagere.testing import EPOCH, CacheContract, ManualClock, failure, representation, resource
@@ -307,6 +307,15 @@ async def test_ghosts_and_their_failures_are_bounded(database: Database, clock: 
     known = [n for n in range(13) if cache.ghost(str(n))]
     assert known == [0, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     assert [n for n in range(13) if cache.get(str(n))] == known
+
+
+async def test_a_ghost_of_a_long_uri_counts_as_several(database: Database, clock: ManualClock) -> None:
+    cache = make(database, clock, ghosts=10)
+    for name, size in (("a", 0), ("b", 5 * 16384), ("c", 0), ("d", 3 * 16384)):
+        await cache.put(Resource(name, f"/m@1?x={'y' * size}", "m@1", "default"), representation(name, b"z"))
+        clock.advance(1)
+    assert [name for name in "abcd" if cache.ghost(name)] == ["c", "d"]
+    assert database.read("SELECT ghosts FROM total") == (5,)
 
 
 async def test_expired_failures_are_deleted_by_and_by(
