@@ -210,8 +210,10 @@ def test_curl_resumes(server: Server, wholes: dict[str, Answer], tmp_path: Path)
 
 @contextmanager
 def begun(server: Server, path: str, field: str = "") -> Iterator[http.client.HTTPResponse]:
-    """An answer of which only the header was read so far."""
+    """An answer of which only the header was read so far, the second on its connection."""
     with closing(http.client.HTTPConnection(server.netloc, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Range": "bytes=0-2000000"})
+        assert len(connection.getresponse().read()) == 2_000_001
         connection.request("GET", path, headers={"Range": field} if field else {})
         with connection.getresponse() as answer:
             yield answer
