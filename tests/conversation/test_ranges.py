@@ -247,9 +247,12 @@ def test_what_was_evicted_is_off_the_disk_after_the_stop(tmp_path: Path) -> None
 def test_ranges_after_a_restart(tmp_path: Path) -> None:
     with Server.serve(MODELS, tmp_path / "data") as server:
         whole = server.result(LARGE)
-    with Server.serve(MODELS, tmp_path / "data") as server:
+    with Server.serve(MODELS, tmp_path / "data", "--access-log") as server:
         answer = server.request("GET", LARGE, {"Range": "bytes=4000000-", "If-Range": whole.etag})
         assert (answer.status, answer.body) == (206, whole.body[4_000_000:])
+        assert server.get(LARGE).body == whole.body
+    told = server.printed.decode()
+    assert [told.count(f"path=/pattern status={status}") for status in (206, 200)] == [1, 1]
 
 
 def test_a_range_of_a_lost_file_is_computed_again(tmp_path: Path) -> None:
