@@ -56,6 +56,13 @@ def bare(answer: Answer, **environment: str) -> Iterator[Server]:
 
 
 @contextmanager
+def bare_file(path: Path) -> Iterator[Server]:
+    """The bare application that has its server send a file."""
+    with _served("bare_file.py", {"BENCHMARK_FILE": str(path)}) as server:
+        yield server
+
+
+@contextmanager
 def _served(target: str, environment: dict[str, str]) -> Iterator[Server]:
     _allow_connections()
     with tempfile.TemporaryDirectory(prefix="etagere-benchmark-") as folder:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from etagere.caches.lent import LENT_S
 from etagere.caches.sqlite import TOUCHES_EVERY_S, SqliteCache
 from etagere.core.representation import Representation, Resource
 from etagere.database import Database
@@ -434,3 +435,41 @@ async def test_a_file_whose_row_finds_no_room_stays_where_it_was(
     assert isinstance(kept, Representation)
     assert files(cache, database) == [kept.path]
     assert not given.path.exists()
+
+
+async def lent(cache: SqliteCache, path: Path, id: str = "a") -> Path:
+    """The path of a file that was lent."""
+    kept = await cache.put(resource(id), in_file(path, id.encode() * 2 * MIB, id))
+    assert isinstance(kept, Representation)
+    assert [chunk async for chunk in cache.stream(kept, 0, 0)] == []
+    assert kept.path is not None
+    return kept.path
+
+
+async def test_a_lent_file_leaves_after_a_while(cache: SqliteCache, clock: ManualClock, tmp_path: Path) -> None:
+    path = await lent(cache, tmp_path / "result")
+    await cache.discard("a")
+    clock.advance(LENT_S / 2)
+    await cache.put(resource("b"), representation("b", b"small"))
+    assert path.exists()
+    clock.advance(LENT_S / 2)
+    await cache.put(resource("c"), representation("c", b"small"))
+    assert not path.exists()
+
+
+async def test_a_lent_file_leaves_at_the_end(cache: SqliteCache, database: Database, tmp_path: Path) -> None:
+    gone, wanted = await lent(cache, tmp_path / "a"), await lent(cache, tmp_path / "b", "b")
+    await cache.discard("a")
+    assert set(files(cache, database)) == {gone, wanted}
+    await cache.close()
+    assert files(cache, database) == [wanted]
+
+
+async def test_a_lent_file_that_is_wanted_again_stays(cache: SqliteCache, clock: ManualClock, tmp_path: Path) -> None:
+    path = await lent(cache, tmp_path / "result")
+    await cache.discard("a")
+    assert await lent(cache, tmp_path / "again") == path
+    clock.advance(LENT_S)
+    await cache.put(resource("c"), representation("c", b"small"))
+    await cache.close()
+    assert path.exists()
