@@ -37,7 +37,7 @@ class Place:
         self.cache = SqliteCache(self.database, self.clock, directory / "blobs", 1 << 30, 1 << 20)
         self.settled: asyncio.Queue[str] = asyncio.Queue()
         self.collector = Collector(
-            Registry(), self.outbox, self.cache, self.table, self.clock,
+            Registry(), self.outbox, self.cache, self.cache, self.table, self.clock,
             max_result=1 << 30, settled=self.settled.put_nowait,
         )  # fmt: skip
 
