@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from etagere.errors import InternalError
+from etagere.errors import InternalError, Stopping
+from etagere.formats import converter as converter_module
 from etagere.formats.columns import NotTabular
 from etagere.formats.converter import Converter, can_convert
 
@@ -46,9 +47,19 @@ async def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
     # It opens the pipe to read it, and then waits for what nobody writes.
     pipe = await asyncio.to_thread(os.open, tmp_path / "in", os.O_WRONLY)
     converter.close()
-    with pytest.raises(InternalError):
+    with pytest.raises(Stopping):
         await task
     os.close(pipe)
+    with pytest.raises(Stopping):
+        await converter.convert("json", tmp_path / "in", "csv", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+async def test_a_conversion_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converter_module, "TIME_LIMIT_S", 0.5)
+    os.mkfifo(tmp_path / "in")
+    with pytest.raises(InternalError, match="took too long"):
+        await Converter().convert("json", tmp_path / "in", "csv", tmp_path / "out")
 
 
 def test_only_tables_are_converted() -> None:
