@@ -118,7 +118,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     worker = Worker(registry, runs, outbox, supervisor, clock, cancelled=waiters.wake)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     settled = partial(_settled, engine, waiters)
-    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=settled)
+    collector = Collector(registry, outbox, cache, cache, runs, clock, max_result=settings.max_result, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
     deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)

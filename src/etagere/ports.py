@@ -112,7 +112,7 @@ class Cache(Protocol):
         ...
 
     async def discard(self, id: str) -> None:
-        """Forget a representation or failure; its ghost stays."""
+        """Forget a representation with its variants, or a failure, or by its key a variant; the ghost stays."""
         ...
 
 

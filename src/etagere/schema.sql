@@ -34,7 +34,8 @@ CREATE TABLE ghost (
 );
 CREATE INDEX ghost_by_asked ON ghost (asked);
 
--- `file` is the name below the blob directory of a body that is not in `body`.
+-- `file` is the name below the blob directory of a body that is not in `body`. The id of a variant is that of its
+-- resource, a dot, and the name of its format and coding.
 CREATE TABLE representation (
     id TEXT PRIMARY KEY,
     format TEXT NOT NULL,

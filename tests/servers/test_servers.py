@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import os
 import sys
@@ -91,6 +92,15 @@ def test_mounted_in_fastapi_under_a_prefix(http: str, tmp_path: Path) -> None:
         download(server, "/science/models/pattern?size=24000000")
         bad = server.get("/science/models/quick?x=1_0")
         assert bad.json()["type"] == "/science/models/-/problems/invalid-parameters"
+
+
+def test_other_formats_and_codings_on_uvicorn(tmp_path: Path) -> None:
+    with uvicorn("h11", "tests.models.tables:app", tmp_path / "data", tmp_path) as server:
+        table = server.result("/columns.csv?rows=400")
+        assert (table.status, table.body[:16]) == (200, b"n,x,label,even\r\n")
+        coded = server.get("/columns?rows=400", Accept="text/csv", Accept_Encoding="gzip")
+        assert gzip.decompress(coded.body) == table.body
+        assert server.get("/columns.csv?rows=400", coded.etag, Accept_Encoding="gzip").status == 304
 
 
 def test_mounted_without_the_hosts_lifespan_the_first_request_starts_it(tmp_path: Path) -> None:

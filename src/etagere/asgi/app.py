@@ -165,10 +165,11 @@ class Application:
         return await self._resource(scope, fields, address, start)
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
-        wanted, address = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
+        choice = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
         ping = _is_ping(fields, address.id)
         if ping and (run := self._service.runs.get(address.id)):
             return responses.still_pending(*self._told(run))
+        address = choice.applied(address)
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
@@ -186,7 +187,7 @@ class Application:
         if answer.decision is Decision.still_pending:
             return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
-            return self._accepted(address, answer, page=wanted is Wanted.page)
+            return self._accepted(address, answer, page=choice.wanted is Wanted.page)
         response = self._settled(scope, address, answer)
         if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
             return response
