@@ -9,15 +9,19 @@ Errors that a client can meet carry the HTTP status and the problem type
     │   ├── ImportFailed            the model's file does not import
     │   └── DirectoryLocked         another service holds the data directory
     ├── LostProcess                 a process of ours died under a run
+    ├── Evicted                     a representation left the cache under its variant
     └── Problem                     an answer to a client
         ├── MalformedRequest 400    ├── InvalidParameters 400
         ├── NotFound 404            ├── UnknownModel 404, UnknownVersion 404, UnknownFormat 404, UnknownId 404
         ├── MethodNotAllowed 405    ├── NotAcceptable 406
         ├── Retired 410             ├── PreconditionFailed 412
-        ├── TargetTooLong 414       ├── Misdirected 421
+        ├── RequestTimeout 408      ├── ContentTooLarge 413
+        ├── TargetTooLong 414       ├── UnsupportedContent 415
+        ├── RangeNotSatisfiable 416 ├── Misdirected 421
         ├── FieldsTooLarge 431      ├── InternalError 500
-        ├── UnknownMethod 501
-        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, Unavailable 503
+        ├── UnknownMethod 501       ├── NotCached 504
+        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, TooManyWaiting 503, Unavailable 503,
+            Crowded 503
 
 `Refused` stands beside the tree: a model raises it, so it is the model's word, not ours.
 """
@@ -77,6 +81,10 @@ class ParameterError:
         return fault if self.value is None else {**fault, "value": self.value}
 
 
+class Evicted(EtagereError):
+    """A representation left the cache while a variant of it was made."""
+
+
 class Problem(EtagereError):
     """An answer to a client: `status`, the problem type `type` and the `title` that it always has.
 
@@ -105,7 +113,7 @@ class InternalError(Problem):
 
 
 class MalformedRequest(Problem):
-    """The request target cannot be read: percent-encoding, UTF-8, structure.
+    """The request target or content cannot be read: percent-encoding, UTF-8, structure.
 
     Correct the encoding or the structure; `detail` says what cannot be read.
     """
@@ -208,6 +216,33 @@ class PreconditionFailed(Problem):
     status, type, title = 412, "precondition-failed", "The resource is not in the state that If-Match names"
 
 
+class RequestTimeout(Problem):
+    """The content of the request came too slowly.
+
+    Send it again, in one go.
+    """
+
+    status, type, title = 408, "request-timeout", "The content did not arrive in time"
+
+
+class ContentTooLarge(Problem):
+    """The content of the request is larger than the limit.
+
+    Send less; `detail` has the limit, which its operator can raise (`max_query_content`).
+    """
+
+    status, type, title = 413, "content-too-large", "The content of the request is too large"
+
+
+class UnsupportedContent(Problem):
+    """The content of the request has a media type, a charset or a coding that is not read here.
+
+    Send one of the media types in `Accept-Query`, in UTF-8 and without a `Content-Encoding`.
+    """
+
+    status, type, title = 415, "unsupported-content", "The content of the request is of a kind that is not read here"
+
+
 class TargetTooLong(Problem):
     """The request target is longer than the limit.
 
@@ -215,6 +250,15 @@ class TargetTooLong(Problem):
     """
 
     status, type, title = 414, "target-too-long", "The request target is too long"
+
+
+class RangeNotSatisfiable(Problem):
+    """None of the bytes that `Range` names are there.
+
+    Ask for bytes below the size that `Content-Range` gives, or for the whole.
+    """
+
+    status, type, title = 416, "range-not-satisfiable", "The result has none of the bytes that Range names"
 
 
 class Misdirected(Problem):
@@ -282,6 +326,25 @@ class NotStarted(Problem):
     status, type, title = 503, "not-started", "Such a request does not start a run"
 
 
+class TooManyWaiting(Problem):
+    """As many clients wait and follow event streams as the service accepts.
+
+    Wait for `Retry-After`, or ask for the status now and then.
+    """
+
+    status, type, title = 503, "too-many-waiting", "Too many clients wait already"
+    retry_after = 5
+
+
+class NotCached(Problem):
+    """`only-if-cached` asks for a result that is not there, and starts no run (RFC 9111 §5.2.1.7).
+
+    Ask without `only-if-cached` to start the run.
+    """
+
+    status, type, title = 504, "not-cached", "There is no result yet"
+
+
 class Unavailable(Problem):
     """The service, which a request was to start, did not start; the next request tries again.
 
@@ -289,3 +352,13 @@ class Unavailable(Problem):
     """
 
     status, type, title = 503, "unavailable", "The service could not be started"
+
+
+class Crowded(Problem):
+    """More content of requests is being received than the service holds at once.
+
+    Wait for `Retry-After`, then send the same request again.
+    """
+
+    status, type, title = 503, "crowded", "Too much content is being received at once"
+    retry_after = 5

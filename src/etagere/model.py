@@ -96,6 +96,16 @@ class Model:
         bound = self.parameters.parse_query(query)
         return self.resource(bound), bound
 
+    def bind_json(self, content: bytes) -> tuple[Resource, Bound]:
+        """The same for a JSON object.
+
+        Raises:
+            InvalidParameters: with every fault there is.
+            MalformedRequest: it is not a JSON object.
+        """
+        bound = self.parameters.parse_json(content)
+        return self.resource(bound), bound
+
     def resource(self, bound: Bound) -> Resource:
         """The resource of these parameters."""
         uri = resource_uri(self.name, self.version, bound.query)

@@ -124,6 +124,8 @@ class Parameters:
         """
         try:
             node = load(raw.decode())
+        except UnicodeDecodeError as error:
+            raise MalformedRequest(f"The content is not valid UTF-8, at byte {error.start + 1}.") from None
         except ValueError as error:
             raise MalformedRequest(f"The content cannot be read: {error}.") from None
         if not isinstance(node, Members) or len(node) > MAX_FIELDS:

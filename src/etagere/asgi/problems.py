@@ -63,4 +63,5 @@ def _response(status: int, headers: Headers, document: dict[str, Any]) -> Respon
         (b"content-length", b"%d" % len(body)),
         (b"x-content-type-options", b"nosniff"),
     ]
-    return Response(status, headers + sized, body)
+    # Any of them may be a page instead.
+    return Response(status, [*headers, (b"vary", b"Accept"), *sized], body, problem=document)

@@ -43,6 +43,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 )
 """Media type → name, for the types that have a customary one."""
 
+_COMPRESSIBLE = frozenset({JSON, ARROW, "application/x-ndjson", "application/xml"})
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?: *; *{_TOKEN}=(?:{_TOKEN}|"[ !#-\[\]-~]*"))*')
 
@@ -52,6 +53,23 @@ class Format(NamedTuple):
 
     name: str
     media_type: str
+
+
+CODINGS: Mapping[str, str] = MappingProxyType({"zstd": "zst", "gzip": "gz"})
+"""Content coding → what stands behind the format in a tag; the preferred one first."""
+
+IDENTITY = "identity"
+
+
+def coded_name(format: str, coding: str) -> str:
+    """The name of a format's coded variant, as it stands in its tag."""
+    return format if coding == IDENTITY else f"{format}.{CODINGS[coding]}"
+
+
+def compresses(media_type: str) -> bool:
+    """Whether a coded variant of this media type is worth making."""
+    essence = media_type.partition(";")[0].strip().lower()
+    return essence.startswith("text/") or essence.endswith(("+json", "+xml")) or essence in _COMPRESSIBLE
 
 
 def is_media_type(text: str) -> bool:

@@ -1,0 +1,47 @@
+"""What the judges ask for. A run of `gated` goes on until the file that it names is in the folder `GATES`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import etagere
+
+app = etagere.Etagere()
+VERSION = os.environ.get("VERSION", "1")
+
+
+@app.model(version=VERSION, max_age=int(os.environ.get("MAX_AGE", "3600")))
+def gated(gate: str) -> dict[str, str]:
+    """Waits for its gate; the result names the version."""
+    etagere.progress(0.5, "at the gate")
+    while not Path(os.environ["GATES"], gate).exists():
+        time.sleep(0.01)
+    return {"gate": gate, "version": VERSION}
+
+
+@app.model(version="1", media_type="application/octet-stream")
+def large(fill: int) -> bytes:
+    """Two MiB of one byte."""
+    return bytes([fill]) * (2 << 20)
+
+
+@app.model(version="1")
+def refusing(x: int) -> int:
+    """Refuses."""
+    raise etagere.Refused(f"{x} is not wanted")
+
+
+@app.model(version="1")
+def failing(x: int) -> int:
+    """Raises."""
+    raise ValueError(str(x))
+
+
+if os.environ.get("RETIRED"):
+
+    @app.model(version="1")
+    def retired(x: int) -> int:
+        """Served once, and not any more."""
+        return x

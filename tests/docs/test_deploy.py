@@ -1,0 +1,15 @@
+"""The configurations in docs/caches.md are those of deploy/, which scripts/judges runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "caches.md").read_text()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "deploy").iterdir()), ids=lambda file: file.name)
+def test_a_configuration_is_shown_as_it_is(file: Path) -> None:
+    assert f"\n{file.read_text()}```\n" in PAGE
