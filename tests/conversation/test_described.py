@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,12 @@ REQUESTS = [
     whole("/crashing?x=1", 500),
     at_once("/quick?x=a&y=2", 400),
     at_once("/quick?x=%zz", 400),
+    Request("/quick", "/quick?x=1.5", 206, {"Range": "bytes=0-2"}, settled=True),
+    Request("/quick", "/quick?x=1.5", 206, {"Range": "bytes=0-2, 5-6"}, settled=True),
+    Request("/large", "/large?n=2", 206, {"Range": "bytes=0-2"}, settled=True),
+    Request("/quick", "/quick?x=1.5", 416, {"Range": "bytes=9999-"}, settled=True),
+    at_once("/quick?x=1006", 504, Cache_Control="only-if-cached"),
+    at_once("/quick?x=a", 400, Accept="text/html"),
     at_once("/quick.png?x=1", 404, path="/quick.{format}"),
     at_once("/large?n=1", 406, Accept="image/webp"),
     at_once("/quick?x=1004", 412, If_Match='"other"'),
@@ -74,6 +81,9 @@ REQUESTS = [
     at_once("/-/problems/refused", 200, path="/-/problems/{type}"),
     at_once("/-/problems/refused", 200, path="/-/problems/{type}", Accept=PAGE),
     at_once("/-/problems/nothing", 404, path="/-/problems/{type}"),
+    at_once("/-/docs", 304, If_None_Match="*"),
+    at_once("/-/openapi.json", 304, If_None_Match="*"),
+    at_once("/", 304, If_None_Match="*"),
     at_once("/-/health/live", 200),
     at_once("/-/health/ready", 200),
     at_once("/robots.txt", 200),
@@ -97,9 +107,9 @@ def document(server: Server) -> dict[str, Any]:
     return dict(server.get("/-/openapi.json").json())
 
 
-def undescribed(document: dict[str, Any], path: str, answer: Answer) -> list[str]:
+def undescribed(document: dict[str, Any], path: str, answer: Answer, method: str = "get") -> list[str]:
     """What of an answer its description does not have, and the reverse."""
-    described = document["paths"][path]["get"]["responses"].get(str(answer.status))
+    described = document["paths"][path][method]["responses"].get(str(answer.status))
     if described is None:
         return [f"status {answer.status}"]
     if "$ref" in described:
@@ -148,6 +158,49 @@ def test_every_answer_of_a_run_is_as_described(server: Server, document: dict[st
     }.items():
         for answer in answers:
             assert undescribed(document, path, answer) == []
+
+
+def test_the_events_are_as_described(server: Server, document: dict[str, Any]) -> None:
+    id = server.result("/quick?x=1.5").etag[1:33]
+    assert undescribed(document, "/r/{id}/events", server.get(f"/r/{id}/events")) == []
+
+
+def test_what_waited_is_as_described(server: Server, document: dict[str, Any], gates: Path) -> None:
+    gate = gates / "waited"
+    os.mkfifo(gate)
+    late = server.get("/gated?gate=waited", Prefer="wait=1")
+    assert (late.status, late["Preference-Applied"]) == (202, "wait=1")
+    ping = server.get("/gated?gate=waited", late.etag, Prefer="wait=1")
+    assert (ping.status, ping["Preference-Applied"]) == (304, "wait=1")
+    with open(gate, "w"):
+        pass
+    ready = server.get("/gated?gate=waited", late.etag, Prefer="wait=20")
+    assert ready.status == 200
+    for answer in (late, ping, ready):
+        assert undescribed(document, "/gated", answer) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b'{"x": 1.25}', {"Content-Type": "application/json"}, 303),
+        (b"x=1.25", {"Content-Type": "application/x-www-form-urlencoded"}, 303),
+        (b"{}", {"Content-Type": "application/json"}, 400),
+        (b"{}", {}, 400),
+        (b"<x/>", {"Content-Type": "application/xml"}, 415),
+        (b"{}", {"Content-Type": "application/json", "Content-Length": "9999999999"}, 413),
+    ],
+)
+def test_every_answer_to_query_is_as_described(
+    server: Server, document: dict[str, Any], content: bytes, headers: dict[str, str], status: int
+) -> None:
+    connection = http.client.HTTPConnection(server.netloc, timeout=30)
+    connection.request("QUERY", "/quick", content, headers)
+    response = connection.getresponse()
+    answer = Answer(response.status, response.headers, response.read())
+    connection.close()
+    assert answer.status == status
+    assert undescribed(document, "/quick", answer, "x-query") == []
 
 
 def test_what_is_not_described_is_noticed(document: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def _events() -> Part:
         "responses": {
             "200": {
                 "description": "A status document for each change.",
-                "headers": headers("Cache-Control", sometimes=["X-Content-Type-Options", "Vary"]),
+                "headers": headers("Cache-Control", "X-Accel-Buffering", "X-Content-Type-Options"),
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
             **_lookups(),
