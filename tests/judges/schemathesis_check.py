@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from tests.harness import Server  # noqa: E402
 
 MODELS = ROOT / "tests" / "models" / "described.py"
-SECONDS_OF_FUZZING = 60
+SECONDS_OF_FUZZING = 90
 SECONDS_IN_ALL = 170
 
 
