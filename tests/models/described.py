@@ -42,7 +42,7 @@ class Span:
 @app.model(version="1", examples=[{"n": 3, "day": date(2020, 1, 31)}])
 def simple(
     n: int,
-    small: Annotated[int, Field(ge=-3, lt=10, multipleOf=1)] = 0,
+    small: Annotated[int, Field(ge=-3, lt=10)] = 0,
     share: Annotated[float, Field(ge=0, le=1, description="A share.")] = 0.5,
     loud: bool = False,
     word: Annotated[str, Field(max_length=20)] = "a",

@@ -173,7 +173,7 @@ class Application:
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
-        if wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
+        if choice.wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
             page = await people.result_page(self._service, self._people, seen.found, address, conditions)
             return page or await self._resource(scope, fields, address, start)
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from etagere.asgi.openapi import schemas
 from etagere.asgi.openapi.components import PAGE, REQUEST_FIELDS, STATUS, Part, headers, problems, response
 from etagere.asgi.openapi.models import media_types, ready
 from etagere.model import Model
@@ -68,8 +69,8 @@ def _events() -> Part:
         "responses": {
             "200": {
                 "description": "A status document for each change.",
-                "headers": headers("Cache-Control", sometimes=["X-Content-Type-Options", "Vary"]),
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "headers": headers("Cache-Control", "X-Accel-Buffering", "X-Content-Type-Options"),
+                "content": {"text/event-stream": {"schema": schemas.EVENT}},
             },
             **_lookups(),
         },

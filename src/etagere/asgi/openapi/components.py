@@ -18,7 +18,7 @@ PAGE: Part = {"text/html": {"schema": {"type": "string"}}}
 _ID = "[a-z2-7]{32}"
 _READY = rf'"{_ID}\.[a-z2-7]{{10}}\.[a-z0-9]+(\.(gz|zst))?"'
 _PENDING = f'W/"{_ID}"'
-_UNNAMED = frozenset({404, 405, 410, 413, 415, 501})
+_UNNAMED = frozenset({404, 405, 408, 410, 413, 415, 501})
 """Statuses that a `GET` of a path in this document does not get, unless an operation says so."""
 
 
@@ -30,6 +30,7 @@ _FIELDS: dict[str, Part] = {
     "PendingTag": _field("Says that there is no result yet. Send it back in If-None-Match.", pattern=f"^{_PENDING}$"),
     "ReadyTag": _field("Names the bytes of the result. Send it back in If-None-Match.", pattern=f"^{_READY}$"),
     "AnyTag": _field("The tag that matched.", pattern=f"^({_PENDING}|{_READY})$"),
+    "DocumentTag": _field("Names the bytes of this document.", pattern='^"[a-z2-7]+"$'),
     "Cache-Control": _field("How long caches may keep this (RFC 9111)."),
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "Vary": _field("The request fields that this answer depends on."),
@@ -48,6 +49,8 @@ _FIELDS: dict[str, Part] = {
     "Server-Timing": _field("The milliseconds of the run.", pattern="^run;dur="),
     "Allow": _field("The methods there are."),
     "Accept-Query": _field("The types of content that QUERY takes (RFC 10008)."),
+    "Accept-Encoding": _field("The codings of content that are read."),
+    "X-Accel-Buffering": _field("Tells nginx to pass on each event at once.", const="no"),
     "X-Content-Type-Options": _field("The content is what its type says.", const="nosniff"),
     "Content-Security-Policy": _field("What the content may do in a browser."),
 }
@@ -98,6 +101,7 @@ _PARAMETERS: Part = {
     "If-Range": _request_field("If-Range", "The ready tag that the part must be of; else the whole is sent."),
 }
 REQUEST_FIELDS = [{"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS]
+DOCUMENT_FIELDS = REQUEST_FIELDS[:1]
 
 
 def _accepted() -> Part:
@@ -121,10 +125,15 @@ def _unchanged() -> Part:
     return {"description": text, "headers": headers("AnyTag", "Cache-Control", sometimes=sometimes)}
 
 
+def _unchanged_document() -> Part:
+    fields = headers("DocumentTag", "Cache-Control", sometimes=["Vary"])
+    return {"description": "The document that you have is right.", "headers": fields}
+
+
 def _see_other() -> Part:
     return {
         "description": "The run is recorded, or its result is there already: `GET` it from `Location`.",
-        "headers": headers("Location", "Cache-Control", sometimes=["Retry-After", "Link", "Run-Status"]),
+        "headers": headers("Location", "Cache-Control"),
     }
 
 
@@ -132,13 +141,15 @@ _RESPONSES: dict[str, Callable[[], Part]] = {
     "Accepted": _accepted,
     "Unchanged": _unchanged,
     "SeeOther": _see_other,
+    "UnchangedDocument": _unchanged_document,
 }
 
 
 _PROBLEM_FIELDS: dict[int, tuple[str, ...]] = {
+    400: ("Accept-Query",),
     405: ("Allow",),
-    415: ("Accept-Query",),
-    416: ("Content-Range", "Accept-Ranges"),
+    415: ("Accept-Query", "Accept-Encoding"),
+    416: ("Content-Range",),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }

@@ -12,7 +12,6 @@ _ALWAYS = ("Cache-Control", "X-Content-Type-Options", "Content-Security-Policy")
 # Those of the result itself: where a browser gets a page instead, it has none of them.
 _RESULT = (
     "ReadyTag", "Vary", "Accept-Ranges", "Content-Encoding", "Repr-Digest", "Link", "Cache-Status", "Server-Timing",
-    "Preference-Applied",
 )  # fmt: skip
 
 
@@ -38,8 +37,8 @@ def ready(types: list[str]) -> Part:
         },
         "206": {
             "description": "The part of the result that `Range` names.",
-            "headers": headers(*_ALWAYS, "ReadyTag", "Content-Range", sometimes=_RESULT[1:]),
-            "content": content,
+            "headers": headers(*_ALWAYS, "ReadyTag", sometimes=[*_RESULT[1:], "Content-Range"]),
+            "content": {**content, "multipart/byteranges": {}},
         },
     }
 
@@ -51,32 +50,41 @@ def responses(model: Model) -> dict[str, Any]:
 
 
 def _items(model: Model, name: str) -> dict[str, Any]:
-    fixed = {
+    negotiated, fixed = f"/{name}", f"/{name}.{{format}}"
+    get, query = _get(model, name), _query(model, name)
+    targets = [f"{name}?{query}" for query in example_queries(model)]
+    format_ = {
         "name": "format", "in": "path", "required": True, "description": "Pins the format, whatever `Accept` says.",
         "schema": {"type": "string", "enum": [format.name for format in model.formats]},
     }  # fmt: skip
     return {
-        f"/{name}": {**_item(model, name), "x-query": _query(model, name)},
-        f"/{name}.{{format}}": {"parameters": [fixed], **_item(model, f"{name}.format")},
+        negotiated: {"get": {**get, "x-example-targets": targets}, "x-query": query},
+        fixed: {"parameters": [format_], "get": _pinned(get), "x-query": _pinned(query)},
     }
 
 
-def _item(model: Model, operation: str) -> Part:
-    fixed = operation.endswith(".format")
-    failures = problems(404, without=[406]) if fixed else problems()
-    queries = [f"{operation}?{query}" for query in example_queries(model)]
-    get = {
-        **_about(model, operation),
+def _pinned(operation: Part) -> Part:
+    """The operation of the path that names a format, which may be none of the model's."""
+    return {
+        **operation,
+        # No version has braces.
+        "operationId": f"{operation['operationId']}.{{format}}",
+        "responses": {**operation["responses"], "404": response("Problem404")},
+    }
+
+
+def _get(model: Model, name: str) -> Part:
+    return {
+        **_about(model, name),
         "parameters": [*query_parameters(model), *REQUEST_FIELDS],
         "responses": {
             "200": response(f"{model.name}.{model.version}"),
             "206": response(f"{model.name}.{model.version}.part"),
             "202": response("Accepted"),
             "304": response("Unchanged"),
-            **failures,
+            **problems(),
         },
     }
-    return {"get": get if fixed else {**get, "x-example-targets": queries}}
 
 
 def _about(model: Model, operation: str) -> Part:
@@ -96,5 +104,5 @@ def _query(model: Model, name: str) -> Part:
         **_about(model, f"{name}?"),
         "description": "The same resource, for parameters too long for a URI.",
         "requestBody": {"required": True, "content": content},
-        "responses": {"303": response("SeeOther"), **problems(413, 415, without=[406, 412, 414, 416, 422, 504])},
+        "responses": {"303": response("SeeOther"), **problems(408, 413, 415, without=[412, 414, 416, 422, 504])},
     }

@@ -63,6 +63,17 @@ STATUS: Schema = record(
     links=record(["result", "status", "model"], result=_LINK, status=_LINK, model=_LINK),
 )
 
+EVENT: Schema = record(
+    ["data"],
+    id=_TEXT,
+    event={"const": "status"},
+    data={
+        "type": "string",
+        "contentMediaType": "application/vnd.etagere.status+json",
+        "contentSchema": {"$ref": "#/components/schemas/Status"},
+    },
+)
+
 _MODEL_LINKS = record(["self"], self=_LINK, description=_LINK, pinned=_LINK)
 
 CATALOGUE: Schema = record(
