@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from etagere.web.charts import Chart, chart_of
+from etagere.web.charts import Chart, charts_of
 
 MOST_ROWS = 100
 MOST_COLUMNS = 30
@@ -33,7 +33,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     count: int
     width: int
-    chart: Chart | None
+    charts: tuple[Chart, ...]
     whole: bool = True
     kind: str = "table"
 
@@ -150,7 +150,7 @@ def _table(columns: Mapping[str, Sequence[Any]], *, whole: bool = True) -> Table
     shown = list(columns.values())[:MOST_COLUMNS]
     rows = tuple(tuple(_short(column[at]) for column in shown) for at in range(min(count, MOST_ROWS)))
     names = tuple(_cut(name) for name in list(columns)[:MOST_COLUMNS])
-    return Table(names, rows, count, len(columns), chart_of(columns), whole)
+    return Table(names, rows, count, len(columns), charts_of(columns), whole)
 
 
 def _short(value: Any) -> str:
