@@ -123,6 +123,15 @@ def test_a_path_with_a_format_gives_the_bytes_to_a_browser(server: Server) -> No
     assert answer.json() == server.result("/rod?alpha=0.25").json()
 
 
+def test_formats_for_tables_are_offered_where_the_result_is_one(server: Server) -> None:
+    def offered(page: Page) -> list[str]:
+        return [a.text for a in page.all("a", class_="button")]
+
+    assert offered(ready_page(server, "/columns?rows=3"))[:2] == ["json", "csv"]
+    assert offered(ready_page(server, "/rod?alpha=0.25")) == ["json"]
+    assert "csv" in offered(ready_page(server, "/columns?rows=200000"))
+
+
 def test_a_result_has_its_chart_its_table_and_what_stands_beside(server: Server) -> None:
     page = ready_page(server, "/rod?alpha=0.25&points=200")
     assert [svg.attributes["aria-label"] for svg in page.all("svg", role="img")] == [

@@ -71,6 +71,12 @@ def slow(gate: str, steps: int = 4) -> list[float]:
     return done
 
 
+@app.model(version="1")
+def columns(rows: int) -> dict[str, list[float]]:
+    """An object of arrays."""
+    return {"t": [float(row) for row in range(rows)], "v": [row * 0.5 for row in range(rows)]}
+
+
 @app.model(version="1", media_type="text/csv")
 def table(rows: int) -> bytes:
     """A table as CSV."""

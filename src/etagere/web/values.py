@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -26,7 +26,8 @@ MOST_TEXT = 20_000
 class Table:
     """The first rows and columns of a table, of `count` rows and `width` columns that are known.
 
-    `whole` is false where there are more rows than could be looked at.
+    `whole` is false where there are more rows than could be looked at; `of_columns` says that the
+    value is an object of arrays, so that other formats for tables hold it too.
     """
 
     columns: tuple[str, ...]
@@ -35,6 +36,7 @@ class Table:
     width: int
     charts: tuple[Chart, ...]
     whole: bool = True
+    of_columns: bool = False
     kind: str = "table"
 
 
@@ -105,7 +107,7 @@ class _Viewer:
             return _table(columns) if columns else self._entries(enumerate(value), len(value), depth)
         columns = _columns_of_dict(value)
         if len(columns) == len(value):
-            return _table(columns)
+            return replace(_table(columns), of_columns=True)
         rest = ((name, part) for name, part in value.items() if name not in columns)
         nested = self._entries(rest, len(value) - len(columns), depth)
         return Nested((*nested.entries, (None, _table(columns))), nested.count, nested.left_out) if columns else nested
@@ -136,7 +138,7 @@ def _columns_of_dict(values: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
     """Those members that are arrays of simple values and of one length: the length that most have, else the longest."""
     by_length: dict[int, dict[str, Sequence[Any]]] = {}
     for name, value in values.items():
-        if isinstance(value, list) and len(value) > 1 and all(map(_is_simple, value)):
+        if isinstance(value, list) and value and all(map(_is_simple, value)):
             by_length.setdefault(len(value), {})[name] = value
     return max(by_length.items(), key=lambda group: (len(group[1]), group[0]), default=(0, {}))[1]
 
