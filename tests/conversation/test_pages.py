@@ -104,7 +104,9 @@ def test_a_tag_of_the_result_is_no_tag_of_its_page(server: Server) -> None:
     page_of(server.get("/rod?alpha=0.3", Accept=CHROME, If_Match="*"))
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/html;q=0.5,*/*", "application/json,text/html", "application/json;q=0.9,text/html;q=0.9"])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/html;q=0.5,*/*", "application/json,text/html", "application/json;q=0.9,text/html;q=0.9"]
+)
 def test_whoever_does_not_prefer_html_gets_the_result(server: Server, accept: str) -> None:
     server.result("/rod?alpha=0.25")
     assert server.get("/rod?alpha=0.25", Accept=accept)["Content-Type"] == "application/json"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from operator import lt
+from types import NoneType
 from typing import Any
 
 WIDTH, HEIGHT = 640, 320
@@ -111,18 +112,18 @@ def _chart(x_name: str, x: Numbers, numeric: Mapping[str, Numbers]) -> Chart | N
 
 def _numbers(values: Sequence[Any]) -> Numbers | None:
     """The values as floats, gaps as None; None where some are no numbers or fewer than three are."""
-    if any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in values):
+    if not {int, float, NoneType}.issuperset(map(type, values)):
         return None
     try:
-        numbers = [None if value is None else float(value) for value in values]
+        numbers = [None if value is None or not math.isfinite(value) else float(value) for value in values]
     except OverflowError:
         return None
-    finite = [None if value is None or not math.isfinite(value) else value for value in numbers]
-    return finite if sum(value is not None for value in finite) > 2 else None
+    return numbers if len(numbers) - numbers.count(None) > 2 else None
 
 
 def _grows(numbers: Numbers) -> bool:
-    return all(a is not None and b is not None and a < b for a, b in pairwise(numbers))
+    present = [value for value in numbers if value is not None]
+    return len(present) == len(numbers) and all(map(lt, present, present[1:]))
 
 
 def _scale(numbers: Numbers, start: float, end: float, *, padded: bool) -> Scale | None:
@@ -157,9 +158,10 @@ def _shown(y: Numbers) -> Sequence[int]:
     width = math.ceil(len(y) / (MOST_POINTS // 2))
     chosen = {0, len(y) - 1}
     for start in range(0, len(y), width):
-        stretch = range(start, min(start + width, len(y)))
-        present = [(value, index) for index in stretch if (value := y[index]) is not None]
-        chosen |= {min(present)[1], max(present)[1]} if present else {start}
+        stretch = y[start : start + width]
+        present = [value for value in stretch if value is not None]
+        ends = (min(present), max(present)) if present else (None,)
+        chosen.update(start + stretch.index(end) for end in ends)
     return sorted(chosen)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import orjson
+
 from etagere.web.charts import Chart, charts_of
 
 MOST_ROWS = 100
@@ -20,6 +22,8 @@ MOST_PARTS = 400
 MOST_DEPTH = 6
 MOST_CHARACTERS = 300
 MOST_TEXT = 20_000
+MOST_CSV = 128 * 1024
+"""Bytes of CSV that are read: it takes long to tell numbers from texts."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,15 @@ Node = Table | Nested | Text
 def view_of_json(body: bytes) -> Node:
     """What a JSON text holds; the text itself where it nests too deep to be read."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = orjson.loads(body)
+    except ValueError:
         return view_of_text(body, whole=True)
     return _Viewer().node(value, 0)
 
 
 def view_of_csv(beginning: bytes, *, whole: bool) -> Node:
     """The table of CSV, under its first row unless that holds numbers; without its last row where that may be cut."""
+    beginning, whole = beginning[:MOST_CSV], whole and len(beginning) <= MOST_CSV
     try:
         rows = [row for row in csv.reader(beginning.decode("utf-8", "replace").splitlines()) if row]
     except csv.Error:
@@ -123,14 +128,14 @@ class _Viewer:
 
 def _columns_of_list(values: list[Any]) -> dict[str, Sequence[Any]]:
     """The columns of a list of numbers, of rows, or of objects that are alike; none for other lists."""
-    if all(_is_simple(value) for value in values):
+    if _are_simple(values):
         return {"value": values} if len(values) > 1 else {}
     if not all(isinstance(value, dict | list) and len(value) == len(values[0]) for value in values):
         return {}
-    if all(isinstance(value, list) and all(map(_is_simple, value)) for value in values):
+    if all(isinstance(value, list) and _are_simple(value) for value in values):
         return {str(at): column for at, column in enumerate(zip(*values, strict=True))}
     names = values[0].keys() if isinstance(values[0], dict) else ()
-    alike = all(isinstance(v, dict) and v.keys() == names and all(map(_is_simple, v.values())) for v in values)
+    alike = all(isinstance(value, dict) and value.keys() == names and _are_simple(value.values()) for value in values)
     return {name: [value[name] for value in values] for name in names} if alike else {}
 
 
@@ -138,13 +143,13 @@ def _columns_of_dict(values: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
     """Those members that are arrays of simple values and of one length: the length that most have, else the longest."""
     by_length: dict[int, dict[str, Sequence[Any]]] = {}
     for name, value in values.items():
-        if isinstance(value, list) and value and all(map(_is_simple, value)):
+        if isinstance(value, list) and value and _are_simple(value):
             by_length.setdefault(len(value), {})[name] = value
     return max(by_length.items(), key=lambda group: (len(group[1]), group[0]), default=(0, {}))[1]
 
 
-def _is_simple(value: Any) -> bool:
-    return not isinstance(value, dict | list)
+def _are_simple(values: Iterable[Any]) -> bool:
+    return {dict, list}.isdisjoint(map(type, values))
 
 
 def _table(columns: Mapping[str, Sequence[Any]], *, whole: bool = True) -> Table:
