@@ -104,7 +104,9 @@ def test_a_tag_of_the_result_is_no_tag_of_its_page(server: Server) -> None:
     page_of(server.get("/rod?alpha=0.3", Accept=CHROME, If_Match="*"))
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/html;q=0.5,*/*", "application/json,text/html", "text/*,*/*;q=0.1"])
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/html;q=0.5,*/*", "application/json,text/html", "application/json;q=0.9,text/html;q=0.9"]
+)
 def test_whoever_does_not_prefer_html_gets_the_result(server: Server, accept: str) -> None:
     server.result("/rod?alpha=0.25")
     assert server.get("/rod?alpha=0.25", Accept=accept)["Content-Type"] == "application/json"
@@ -123,13 +125,23 @@ def test_a_path_with_a_format_gives_the_bytes_to_a_browser(server: Server) -> No
     assert answer.json() == server.result("/rod?alpha=0.25").json()
 
 
+def test_formats_for_tables_are_offered_where_the_result_is_one(server: Server) -> None:
+    def offered(page: Page) -> list[str]:
+        return [a.text for a in page.all("a", class_="button")]
+
+    assert offered(ready_page(server, "/columns?rows=3"))[:2] == ["json", "csv"]
+    assert offered(ready_page(server, "/rod?alpha=0.25")) == ["json"]
+    assert "csv" in offered(ready_page(server, "/columns?rows=200000"))
+
+
 def test_a_result_has_its_chart_its_table_and_what_stands_beside(server: Server) -> None:
     page = ready_page(server, "/rod?alpha=0.25&points=200")
-    assert page.all("svg", role="img")[0].attributes["aria-label"] == (
-        "Line chart. temperature, gradient against x: 200 points"
-    )
+    assert [svg.attributes["aria-label"] for svg in page.all("svg", role="img")] == [
+        "Line chart. temperature against x: 200 points",
+        "Line chart. gradient against x: 200 points",
+    ]
     headers = [th.text for th in page.all("th", scope="col")]
-    assert headers[-4:] == ["#", "x", "temperature", "gradient"]
+    assert headers[:4] == ["#", "x", "temperature", "gradient"]
     assert "The first 100 rows of 200." in page.one("main").text
     assert "12.5" in page.one("main").text
 

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etagere.web.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, MOST_SERIES, RIGHT, TOP, WIDTH, chart_of
+from etagere.web.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    MOST_CHARTS,
+    MOST_POINTS,
+    MOST_SERIES,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Chart,
+    charts_of,
+)
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def chart_of(columns: dict[str, list[Any]]) -> Chart | None:
+    """The one chart of these columns."""
+    charts = charts_of(columns)
+    assert len(charts) <= 1
+    return charts[0] if charts else None
 
 
 def points(path: str) -> list[tuple[float, float]]:
@@ -66,6 +86,16 @@ def test_series_beyond_the_limit_are_counted() -> None:
     assert chart.left_out == 3
 
 
+def test_series_of_other_magnitudes_have_charts_of_their_own() -> None:
+    large, small = [100, 50, 75], [1.0, 2.0, 0.0]
+    first, second = charts_of({"t": large, "g": small, "u": large, "zero": [0, 0, 0]})[:2]
+    assert [line.name for line in first.lines] == ["t", "u"]
+    assert [line.name for line in second.lines] == ["g"]
+    many = charts_of({str(n): [3 * 1000.0**n, 1, 2] for n in range(MOST_CHARTS + 2)})
+    assert len(many) == MOST_CHARTS
+    assert many[-1].left_out == 2
+
+
 def test_many_points_are_thinned_and_a_spike_stays() -> None:
     values = [0.0] * 100_000
     values[54_321] = 7.0
@@ -80,17 +110,12 @@ def test_many_points_are_thinned_and_a_spike_stays() -> None:
 def test_whatever_is_drawn_lies_inside_the_axes(first: list[float | None], second: list[float]) -> None:
     count = min(len(first), len(second)) or len(first)
     columns = {"a": first[:count], **({"b": second[:count]} if second else {})}
-    chart = chart_of(columns)
-    if chart is None:
-        return
-    for line in chart.lines:
-        for x, y in points(line.path):
+    for chart in charts_of(columns):
+        for x, y in (point for line in chart.lines for point in points(line.path)):
             assert LEFT <= x <= WIDTH - RIGHT
             assert TOP <= y <= HEIGHT - BOTTOM
-    for tick in chart.x_ticks:
-        assert LEFT - 0.1 <= tick.at <= WIDTH - RIGHT + 0.1
-    for tick in chart.y_ticks:
-        assert TOP - 0.1 <= tick.at <= HEIGHT - BOTTOM + 0.1
+        assert all(LEFT - 0.1 <= tick.at <= WIDTH - RIGHT + 0.1 for tick in chart.x_ticks)
+        assert all(TOP - 0.1 <= tick.at <= HEIGHT - BOTTOM + 0.1 for tick in chart.y_ticks)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))

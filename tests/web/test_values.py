@@ -45,12 +45,15 @@ def test_arrays_of_one_length_are_a_table() -> None:
     found = table({"x": [0, 1], "name": ["a", None]})
     assert found.columns == ("x", "name")
     assert found.rows == (("0", "a"), ("1", "null"))
+    assert found.of_columns
+    assert table({"only": [1]}).of_columns
 
 
 def test_objects_that_are_alike_and_rows_are_tables_too() -> None:
     assert table([{"x": 1, "y": 2}, {"y": 4, "x": 3}]).rows == (("1", "2"), ("3", "4"))
     assert table([[1, 2], [3, 4]]).rows == (("1", "2"), ("3", "4"))
     assert table([1.0, 0.5]).columns == ("value",)
+    assert not table([{"x": 1}, {"x": 2}]).of_columns
 
 
 def test_what_stands_beside_a_table_stays_beside_it() -> None:

@@ -38,13 +38,14 @@ class Link:
 class Shown:
     """A ready result as a page shows it.
 
-    `beginning` are its bytes, the first ones only where it is larger; `query` is the canonical
-    query string, or None where that is forgotten; `source` leads to the bytes themselves, `base`
-    from the page to the root.
+    `found` is what the run wrote, `readable` the form of it whose first bytes are the `beginning`;
+    `query` is the canonical query string, or None where that is forgotten; `source` leads to the
+    bytes themselves, `base` from the page to the root.
     """
 
     found: Representation
     model: str
+    readable: Representation
     beginning: bytes
     query: str | None
     formats: tuple[Link, ...]
@@ -54,7 +55,7 @@ class Shown:
     @property
     def whole(self) -> bool:
         """Whether the beginning is all there is."""
-        return len(self.beginning) == self.found.size
+        return len(self.beginning) == self.readable.size
 
 
 class PeoplePages(Protocol):
@@ -84,13 +85,14 @@ async def result_page(
     if conditions.if_match is not None and ANY not in conditions.if_match:
         raise PreconditionFailed("If-Match names a tag, and a page has none.")
     try:
-        async with aclosing(service.cache.stream(found)) as stream:  # type: ignore[type-var]
+        readable = found
+        async with aclosing(service.cache.stream(readable)) as stream:  # type: ignore[type-var]
             beginning = await anext(stream, b"")
     except FileNotFoundError:
         log.error("stored result lost", id=found.id)
         await service.cache.discard(found.id)
         return None
-    page = await asyncio.to_thread(pages.result, _shown(service, found, address, beginning))
+    page = await asyncio.to_thread(pages.result, _shown(service, found, address, readable, beginning))
     return responses.page_response(page)
 
 
@@ -119,12 +121,15 @@ def _form(service: Service, path: str, query: str, id: str | None) -> str | None
     return f"-/models/{model.name}" + (f"?{query}" if query else "")
 
 
-def _shown(service: Service, found: Representation, address: Address, beginning: bytes) -> Shown:
+def _shown(
+    service: Service, found: Representation, address: Address, readable: Representation, beginning: bytes
+) -> Shown:
     base, ghost = address.base, service.cache.ghost(found.id)
     path, _, query = ghost.uri.partition("?") if ghost else ("", "", "")
     model = service.registry.models.get(address.model)
     links = _links(model, base + path.removeprefix("/"), query) if model and ghost else ()
-    return Shown(found, address.model, beginning, query if ghost else None, links, f"{base}r/{found.id}", base)
+    source = f"{base}r/{found.id}"
+    return Shown(found, address.model, readable, beginning, query if ghost else None, links, source, base)
 
 
 def _links(model: Model, path: str, query: str) -> tuple[Link, ...]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from operator import lt
+from types import NoneType
 from typing import Any
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 84, 28, 12, 48
 MOST_SERIES = 8
+MOST_CHARTS = 4
+APART = 20.0
+"""Series whose magnitudes differ by more are drawn apart, or the smaller would be flat."""
 MOST_POINTS = 600
 """More are drawn as the lowest and highest of each of half as many stretches."""
 
@@ -67,38 +71,59 @@ class Scale:
         return tuple(Tick(round(self.place(value), 1), _label(value, step)) for value in values)
 
 
-def chart_of(columns: Mapping[str, Sequence[Any]]) -> Chart | None:
-    """The chart of those columns that are numbers, over the first of them that grows; None where there is nothing."""
+def charts_of(columns: Mapping[str, Sequence[Any]]) -> tuple[Chart, ...]:
+    """The charts of those columns that are numbers, over the first of them that grows.
+
+    Columns of about the same magnitude share a chart; there is none where nothing can be drawn.
+    """
     numeric = {name: numbers for name, values in columns.items() if (numbers := _numbers(values))}
-    if not numeric:
-        return None
     x_name = next((name for name, numbers in numeric.items() if len(numeric) > 1 and _grows(numbers)), "")
-    count = len(next(iter(numeric.values())))
+    count = max(map(len, numeric.values()), default=0)
     x: Numbers = numeric.pop(x_name) if x_name else [float(index) for index in range(count)]
+    groups = _groups(numeric)
+    charts = [chart for series in groups[:MOST_CHARTS] if (chart := _chart(x_name, x, series))]
+    if charts and (left_out := sum(map(len, groups[MOST_CHARTS:]))):
+        charts[-1] = replace(charts[-1], left_out=charts[-1].left_out + left_out)
+    return tuple(charts)
+
+
+def _groups(numeric: Mapping[str, Numbers]) -> list[dict[str, Numbers]]:
+    """The series by magnitude, each with the first group that it does not differ too much from."""
+    groups: list[tuple[float, dict[str, Numbers]]] = []
+    for name, numbers in numeric.items():
+        size = max(abs(value) for value in numbers if value is not None)
+        near = (group for other, group in groups if size <= APART * other and other <= APART * size)
+        if (group := next(near, None)) is None:
+            groups.append((size, group := {}))
+        group[name] = numbers
+    return [group for _, group in groups]
+
+
+def _chart(x_name: str, x: Numbers, numeric: Mapping[str, Numbers]) -> Chart | None:
     series = dict(list(numeric.items())[:MOST_SERIES])
     across = _scale(x, LEFT, WIDTH - RIGHT, padded=False)
     up = _scale([y for numbers in series.values() for y in numbers], HEIGHT - BOTTOM, TOP, padded=True)
     if across is None or up is None:
         return None
     lines = tuple(Line(name, _path(x, numbers, across, up)) for name, numbers in series.items())
-    summary = f"{', '.join(series)} against {x_name or 'the position'}: {count:,} points"
+    summary = f"{', '.join(series)} against {x_name or 'the position'}: {len(x):,} points"
     return Chart(x_name, lines, across.ticks(), up.ticks(), summary, len(numeric) - len(series))
 
 
 def _numbers(values: Sequence[Any]) -> Numbers | None:
     """The values as floats, gaps as None; None where some are no numbers or fewer than three are."""
-    if any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in values):
+    if not {int, float, NoneType}.issuperset(map(type, values)):
         return None
     try:
-        numbers = [None if value is None else float(value) for value in values]
+        numbers = [None if value is None or not math.isfinite(value) else float(value) for value in values]
     except OverflowError:
         return None
-    finite = [None if value is None or not math.isfinite(value) else value for value in numbers]
-    return finite if sum(value is not None for value in finite) > 2 else None
+    return numbers if len(numbers) - numbers.count(None) > 2 else None
 
 
 def _grows(numbers: Numbers) -> bool:
-    return all(a is not None and b is not None and a < b for a, b in pairwise(numbers))
+    present = [value for value in numbers if value is not None]
+    return len(present) == len(numbers) and all(map(lt, present, present[1:]))
 
 
 def _scale(numbers: Numbers, start: float, end: float, *, padded: bool) -> Scale | None:
@@ -133,9 +158,10 @@ def _shown(y: Numbers) -> Sequence[int]:
     width = math.ceil(len(y) / (MOST_POINTS // 2))
     chosen = {0, len(y) - 1}
     for start in range(0, len(y), width):
-        stretch = range(start, min(start + width, len(y)))
-        present = [(value, index) for index in stretch if (value := y[index]) is not None]
-        chosen |= {min(present)[1], max(present)[1]} if present else {start}
+        stretch = y[start : start + width]
+        present = [value for value in stretch if value is not None]
+        ends = (min(present), max(present)) if present else (None,)
+        chosen.update(start + stretch.index(end) for end in ends)
     return sorted(chosen)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from etagere.asgi.people import Shown
+from etagere.asgi.people import Link, Shown
 from etagere.core.etag import ready_tag
 from etagere.encoding import is_json
 from etagere.model import Model
@@ -50,6 +50,7 @@ class Templates:
         """The page of a result: its values or its picture, and the ways to all of it."""
         found = shown.found
         name, _, version = shown.model.partition("@")
+        view = _view(shown)
         return self._render(
             "result.html",
             base=shown.base,
@@ -57,7 +58,8 @@ class Templates:
             version=version,
             shown=shown,
             inputs=parse_qsl(shown.query or "", keep_blank_values=True),
-            view=_view(shown),
+            view=view,
+            links=_links(shown, view),
             is_image=_essence(found.media_type) in _IMAGES,
             tag=str(ready_tag(found.id, found.digest, found.format)),
         )
@@ -107,12 +109,19 @@ def static_files() -> dict[str, tuple[bytes, bytes]]:
 
 def _view(shown: Shown) -> values.Node | None:
     """The values of a result, None where its type has none that a page could show."""
-    media_type, beginning, whole = _essence(shown.found.media_type), shown.beginning, shown.whole
+    media_type, beginning, whole = _essence(shown.readable.media_type), shown.beginning, shown.whole
     if is_json(media_type):
         return values.view_of_json(beginning) if whole else values.view_of_text(beginning, whole=False)
     if media_type == "text/csv":
         return values.view_of_csv(beginning, whole=whole)
     return values.view_of_text(beginning, whole=whole) if media_type.startswith(_TEXTS) else None
+
+
+def _links(shown: Shown, view: values.Node | None) -> tuple[Link, ...]:
+    """The formats that the result has: those for tables not where it is certainly none."""
+    if shown.whole and is_json(shown.found.media_type) and not (isinstance(view, values.Table) and view.of_columns):
+        return tuple(link for link in shown.formats if is_json(link.media_type))
+    return shown.formats
 
 
 def _paragraphs(doc: str) -> list[tuple[str, bool]]:

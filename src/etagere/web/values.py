@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from etagere.web.charts import Chart, chart_of
+import orjson
+
+from etagere.web.charts import Chart, charts_of
 
 MOST_ROWS = 100
 MOST_COLUMNS = 30
@@ -20,21 +22,25 @@ MOST_PARTS = 400
 MOST_DEPTH = 6
 MOST_CHARACTERS = 300
 MOST_TEXT = 20_000
+MOST_CSV = 128 * 1024
+"""Bytes of CSV that are read: it takes long to tell numbers from texts."""
 
 
 @dataclass(frozen=True)
 class Table:
     """The first rows and columns of a table, of `count` rows and `width` columns that are known.
 
-    `whole` is false where there are more rows than could be looked at.
+    `whole` is false where there are more rows than could be looked at; `of_columns` says that the
+    value is an object of arrays, so that other formats for tables hold it too.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     count: int
     width: int
-    chart: Chart | None
+    charts: tuple[Chart, ...]
     whole: bool = True
+    of_columns: bool = False
     kind: str = "table"
 
 
@@ -63,14 +69,15 @@ Node = Table | Nested | Text
 def view_of_json(body: bytes) -> Node:
     """What a JSON text holds; the text itself where it nests too deep to be read."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = orjson.loads(body)
+    except ValueError:
         return view_of_text(body, whole=True)
     return _Viewer().node(value, 0)
 
 
 def view_of_csv(beginning: bytes, *, whole: bool) -> Node:
     """The table of CSV, under its first row unless that holds numbers; without its last row where that may be cut."""
+    beginning, whole = beginning[:MOST_CSV], whole and len(beginning) <= MOST_CSV
     try:
         rows = [row for row in csv.reader(beginning.decode("utf-8", "replace").splitlines()) if row]
     except csv.Error:
@@ -105,7 +112,7 @@ class _Viewer:
             return _table(columns) if columns else self._entries(enumerate(value), len(value), depth)
         columns = _columns_of_dict(value)
         if len(columns) == len(value):
-            return _table(columns)
+            return replace(_table(columns), of_columns=True)
         rest = ((name, part) for name, part in value.items() if name not in columns)
         nested = self._entries(rest, len(value) - len(columns), depth)
         return Nested((*nested.entries, (None, _table(columns))), nested.count, nested.left_out) if columns else nested
@@ -121,14 +128,14 @@ class _Viewer:
 
 def _columns_of_list(values: list[Any]) -> dict[str, Sequence[Any]]:
     """The columns of a list of numbers, of rows, or of objects that are alike; none for other lists."""
-    if all(_is_simple(value) for value in values):
+    if _are_simple(values):
         return {"value": values} if len(values) > 1 else {}
     if not all(isinstance(value, dict | list) and len(value) == len(values[0]) for value in values):
         return {}
-    if all(isinstance(value, list) and all(map(_is_simple, value)) for value in values):
+    if all(isinstance(value, list) and _are_simple(value) for value in values):
         return {str(at): column for at, column in enumerate(zip(*values, strict=True))}
     names = values[0].keys() if isinstance(values[0], dict) else ()
-    alike = all(isinstance(v, dict) and v.keys() == names and all(map(_is_simple, v.values())) for v in values)
+    alike = all(isinstance(value, dict) and value.keys() == names and _are_simple(value.values()) for value in values)
     return {name: [value[name] for value in values] for name in names} if alike else {}
 
 
@@ -136,13 +143,13 @@ def _columns_of_dict(values: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
     """Those members that are arrays of simple values and of one length: the length that most have, else the longest."""
     by_length: dict[int, dict[str, Sequence[Any]]] = {}
     for name, value in values.items():
-        if isinstance(value, list) and len(value) > 1 and all(map(_is_simple, value)):
+        if isinstance(value, list) and value and _are_simple(value):
             by_length.setdefault(len(value), {})[name] = value
     return max(by_length.items(), key=lambda group: (len(group[1]), group[0]), default=(0, {}))[1]
 
 
-def _is_simple(value: Any) -> bool:
-    return not isinstance(value, dict | list)
+def _are_simple(values: Iterable[Any]) -> bool:
+    return {dict, list}.isdisjoint(map(type, values))
 
 
 def _table(columns: Mapping[str, Sequence[Any]], *, whole: bool = True) -> Table:
@@ -150,7 +157,7 @@ def _table(columns: Mapping[str, Sequence[Any]], *, whole: bool = True) -> Table
     shown = list(columns.values())[:MOST_COLUMNS]
     rows = tuple(tuple(_short(column[at]) for column in shown) for at in range(min(count, MOST_ROWS)))
     names = tuple(_cut(name) for name in list(columns)[:MOST_COLUMNS])
-    return Table(names, rows, count, len(columns), chart_of(columns), whole)
+    return Table(names, rows, count, len(columns), charts_of(columns), whole)
 
 
 def _short(value: Any) -> str:
