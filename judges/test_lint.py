@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,7 +28,7 @@ class Ask(NamedTuple):
 
     status: int
     target: str
-    fields: dict[str, str] = {}
+    fields: Mapping[str, str] = MappingProxyType({})
     method: str = "GET"
 
 
