@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -85,10 +86,13 @@ class Server:
     def netloc(self) -> str:
         return urlsplit(self.url).netloc
 
-    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Iterable[bytes] | bytes = b""
+    ) -> Answer:
         connection = http.client.HTTPConnection(self.netloc, timeout=30)
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            with suppress(BrokenPipeError, ConnectionResetError):  # answered before everything was sent
+                connection.request(method, path, body or None, dict(headers or {}))
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         finally:
@@ -97,6 +101,14 @@ class Server:
     def get(self, path: str, tag: str | None = None, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.request("GET", path, {**named, "If-None-Match": tag} if tag else named)
+
+    def query(self, path: str, content: object, **headers: str) -> Answer:
+        """QUERY: bytes are a form, anything else is sent as JSON."""
+        form = isinstance(content, bytes)
+        kind = "application/x-www-form-urlencoded" if form else "application/json"
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.request("QUERY", path, {"Content-Type": kind, **named}, body)
 
     def result(self, path: str, seconds: float = 60, **headers: str) -> Answer:
         """Hold the conversation until something else than 202 and the pending 304 comes."""

@@ -35,7 +35,7 @@ class Place:
         self.table = MemoryRunTable(self.database, self.clock, 100, lambda model: None, lambda model: "default")
         self.outbox = Outbox(self.database)
         self.cache = SqliteCache(self.database, self.clock, directory / "blobs", 1 << 30, 1 << 20)
-        self.settled: asyncio.Queue[str] = asyncio.Queue()
+        self.settled: asyncio.Queue[Resource] = asyncio.Queue()
         self.collector = Collector(
             Registry(), self.outbox, self.cache, self.table, self.clock,
             max_result=1 << 30, settled=self.settled.put_nowait,

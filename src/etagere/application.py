@@ -56,6 +56,11 @@ class Etagere(Registry):
             await self.stop()
             raise
 
+    def drain(self) -> None:
+        """Get ready to stop: start nothing more, and have clients that wait answered now."""
+        if self._running is not None:
+            self._running.service.drain()
+
     async def stop(self) -> None:
         """Stop the runs under way, which are queued again, and close the data directory."""
         self._stopped = True

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import shutil
 import stat
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
+from etagere import contents
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
-from etagere.core.representation import INLINE_BYTES, QUICK_BYTES, Failure, Kind, Outcome, Representation
+from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
 from etagere.errors import StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -31,7 +29,7 @@ class Collector:
     """Checks and hashes outcomes; what is in the cache is taken out of the run table.
 
     A result that there is no room for waits behind the others, which may be smaller.
-    `settled` is told the queue of each run that has ended: a place under its model's limit is free.
+    `settled` is told the resource of each run that has ended: a place under its model's limit is free.
     """
 
     def __init__(
@@ -43,7 +41,7 @@ class Collector:
         clock: Clock,
         *,
         max_result: int,
-        settled: Callable[[str], None],
+        settled: Callable[[Resource], None],
     ) -> None:
         self._registry = registry
         self._results = results
@@ -98,7 +96,7 @@ class Collector:
             raise
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
         await self._runs.advance(outcome.resource.id, event)
-        self._settled(outcome.resource.queue)
+        self._settled(outcome.resource)
         await self._forget(outcome)
 
     def _kept_before(self, outcome: Outcome) -> Representation | None:
@@ -131,7 +129,7 @@ class Collector:
         found = outcome.path.lstat()
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("the result is not a regular file")
-        read = partial(_read, outcome.path, self._max_result)
+        read = partial(contents.read, outcome.path, self._max_result)
         size, digest, body = read() if found.st_size <= QUICK_BYTES else await asyncio.to_thread(read)
         return Representation(
             id=outcome.resource.id,
@@ -165,18 +163,3 @@ class Collector:
 
 def _key(outcome: Outcome) -> tuple[str, int]:
     return outcome.resource.id, outcome.attempt
-
-
-def _read(path: Path, max_result: int) -> tuple[int, bytes, bytes | None]:
-    """Size, SHA-256 and, where it is small, the body of a result's file."""
-    # The run may not be over: what it puts in the place of its result must not make us wait.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
-        body = file.read(INLINE_BYTES + 1)
-        if len(body) <= INLINE_BYTES:
-            return len(body), hashlib.sha256(body).digest(), body
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").digest()
-        size = file.tell()
-    if size > max_result:
-        raise ValueError(f"the result has {size} bytes, more than the limit")
-    return size, digest, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 FILE = Path("etagere.toml")
 PREFIX = "ETAGERE_"
 
@@ -32,8 +34,12 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 chooses a free one.")
     runs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Runs at once.")
     allowed_hosts: tuple[str, ...] = Field((), description="More names that may stand in Host; '*' allows all.")
+    cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may read answers; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
+    max_wait: int = Field(20, ge=0, le=3600, description="The longest wait that Prefer is granted, in seconds.")
+    max_waiting: int = Field(2000, ge=0, description="Clients that may wait or follow events at the same time.")
     max_target: int = Field(60_000, ge=256, le=60_000, description="The longest request target, in bytes.")
+    max_query_content: ByteSize = Field(ByteSize(8 * MIB), description="The largest content of a QUERY request.")
     max_result: ByteSize = Field(ByteSize(GIB), description="The largest result of a run.")
     cache_size: ByteSize = Field(ByteSize(10 * GIB), description="What the cache may hold on disk.")
     memory_cache_size: ByteSize = Field(ByteSize(64 * MIB), description="Bodies in use that are held in memory.")
@@ -45,6 +51,20 @@ class Settings(BaseModel):
     def _list(cls, value: object) -> object:
         """The environment has only text: a JSON array there."""
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        """`*` may stand alone; else as `allowed_hosts`."""
+        return ("*",) if value == "*" else cls._list(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        lowered = tuple(origin.lower() for origin in origins)
+        if bad := [origin for origin in lowered if origin != "*" and not _ORIGIN.fullmatch(origin)]:
+            raise ValueError(f"{', '.join(bad)}: an origin is a scheme and a host, such as https://example.org")
+        return lowered
 
     @classmethod
     def layered(cls, defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> Settings:

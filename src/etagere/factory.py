@@ -16,14 +16,18 @@ from etagere.model import Registry
 if TYPE_CHECKING:
     from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
+    from etagere.asgi.cors import Cors
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
+    from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
+    from etagere.variants import Deriver
+    from etagere.waiters import Waiters
 
 log = get_logger("etagere")
 
@@ -44,17 +48,19 @@ class SystemClock:
 class Running:
     """A service at work, and what it takes to stop it."""
 
-    application: Application | AccessLog
+    application: Application | Cors | AccessLog
     service: Service
     _engine: LocalEngine
     _collecting: asyncio.Task[None]
     _supervisor: Supervisor
     _cache: SqliteCache
+    _deriver: Deriver
     _database: Database
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
-        self.service.stopping = True
+        self.service.drain()
+        self._deriver.close()
         await self._engine.stop()
         self._collecting.cancel()
         await asyncio.gather(self._collecting, return_exceptions=True)
@@ -92,9 +98,12 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
     from etagere.engines.local import LocalEngine
+    from etagere.formats.converter import Converter
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
+    from etagere.variants import Deriver
+    from etagere.waiters import Waiters
     from etagere.worker import Worker
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
@@ -107,13 +116,16 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     supervisor = await _supervisor(registry, settings, database, clock)
     worker = Worker(registry, runs, outbox, supervisor, clock)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=engine.wake)
+    waiters = Waiters(settings.max_waiting)
+    settled = partial(_settled, engine, waiters)
+    collector = Collector(registry, outbox, cache, runs, clock, max_result=settings.max_result, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
-    service = Service(registry, runs, cache, engine, clock, memo_size=memo_size, retired=retired)
+    deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
+    service = Service(registry, runs, cache, engine, clock, deriver, waiters, memo_size=memo_size, retired=retired)
     collecting = asyncio.create_task(collector.collect(), name="collector")
     await engine.start()
-    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, database)
+    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, deriver, database)
 
 
 async def _take_up(
@@ -139,11 +151,12 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
     return supervisor
 
 
-def _application(service: Service, settings: Settings) -> Application | AccessLog:
+def _application(service: Service, settings: Settings) -> Application | Cors | AccessLog:
     from importlib.metadata import version
 
     from etagere.asgi.access_log import AccessLog
     from etagere.asgi.app import Application
+    from etagere.asgi.cors import Cors
     from etagere.asgi.hosts import HostCheck
     from etagere.web.pages import Templates
     from etagere.web.routes import Routes
@@ -152,12 +165,20 @@ def _application(service: Service, settings: Settings) -> Application | AccessLo
     application = Application(
         service,
         Routes(service, templates, version("etagere")),
-        templates.waiting,
+        templates,
         HostCheck(settings.allowed_hosts),
         max_target=settings.max_target,
+        max_wait=settings.max_wait,
+        max_query_content=settings.max_query_content,
         dev=settings.dev,
     )
-    return AccessLog(application) if settings.access_log else application
+    served = Cors(application, settings.cors_origins) if settings.cors_origins else application
+    return AccessLog(served) if settings.access_log else served
+
+
+def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:
+    waiters.wake(resource.id)
+    engine.wake(resource.queue)
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:

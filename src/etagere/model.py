@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import cached_property, wraps
 from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -27,6 +27,7 @@ from etagere.errors import (
 )
 from etagere.options import Options
 from etagere.parameters import Bound, Parameters
+from etagere.results import Returned, formats, returned
 
 __all__ = ["Model", "Options", "Registry"]
 
@@ -62,15 +63,28 @@ class Model:
         """`name@version`."""
         return f"{self.name}@{self.version}"
 
+    @cached_property
+    def returned(self) -> Returned:
+        """What its function returns; a declared media type speaks for itself."""
+        return Returned.value if self.function is None or self.options.media_type else returned(self.function)
+
+    @cached_property
+    def formats(self) -> tuple[media.Format, ...]:
+        """The formats that its results can be given in, the primary one first."""
+        declared = self.options.media_type or (None if self.argv is None else media.BINARY)
+        if declared is not None:
+            return (media.Format(media.format_name(declared), declared),)
+        return formats(self.returned)
+
     @property
     def media_type(self) -> str:
-        """The media type of its results; JSON for functions that declare none."""
-        return self.options.media_type or (media.JSON if self.argv is None else media.BINARY)
+        """The media type of its primary format."""
+        return self.formats[0].media_type
 
     @property
     def format(self) -> str:
         """The name of its primary format."""
-        return media.format_name(self.media_type)
+        return self.formats[0].name
 
     def bind(self, query: bytes) -> tuple[Resource, Bound]:
         """The resource that a raw query string names, and the parameters that it carries.
@@ -80,6 +94,16 @@ class Model:
             MalformedRequest: there are too many fields.
         """
         bound = self.parameters.parse_query(query)
+        return self.resource(bound), bound
+
+    def bind_json(self, content: bytes) -> tuple[Resource, Bound]:
+        """The same for a JSON object.
+
+        Raises:
+            InvalidParameters: with every fault there is.
+            MalformedRequest: it is not a JSON object.
+        """
+        bound = self.parameters.parse_json(content)
         return self.resource(bound), bound
 
     def resource(self, bound: Bound) -> Resource:
@@ -222,8 +246,8 @@ class Registry:
         if version is not None:
             version, format = _split_format(version, self._formats)
         model = self._version(name, version)
-        if format not in (None, model.format):
-            raise UnknownFormat(f"{model.key} gives no .{format}.", formats=[model.format])
+        if format is not None and format not in (names := [given.name for given in model.formats]):
+            raise UnknownFormat(f"{model.key} gives no .{format}.", formats=names)
         return model, version is not None, format
 
     def with_versions(self, rename: Callable[[Model], str]) -> Registry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -72,7 +73,7 @@ class Parameters:
         """
         place = Place(function.__name__)
         try:
-            hints = get_type_hints(function, include_extras=True)
+            hints = get_type_hints(_without_return(function), include_extras=True)
         except UNDECLARABLE as error:
             raise place.refuse(f"an annotation cannot be resolved: {error}") from error
         definitions: dict[str, Any] = {}
@@ -123,6 +124,8 @@ class Parameters:
         """
         try:
             node = load(raw.decode())
+        except UnicodeDecodeError as error:
+            raise MalformedRequest(f"The content is not valid UTF-8, at byte {error.start + 1}.") from None
         except ValueError as error:
             raise MalformedRequest(f"The content cannot be read: {error}.") from None
         if not isinstance(node, Members) or len(node) > MAX_FIELDS:
@@ -213,6 +216,12 @@ class Parameters:
             except UNWRITABLE as error:
                 raise InternalError(f"A validator of {name} made something else of it: {error}.") from error
         return written
+
+
+def _without_return(function: Callable[..., Any]) -> Any:
+    """What has the annotations of a function's parameters; that of its result may name what is not imported."""
+    annotations = {name: kind for name, kind in inspect.get_annotations(function).items() if name != "return"}
+    return types.SimpleNamespace(__annotations__=annotations, __globals__=inspect.unwrap(function).__globals__)
 
 
 def _definition(parameter: inspect.Parameter, hints: Mapping[str, Any], place: Place) -> Any:

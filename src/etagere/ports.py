@@ -99,8 +99,11 @@ class Cache(Protocol):
         """
         ...
 
-    def stream(self, representation: Representation) -> AsyncIterator[bytes]:
-        """The bytes of a representation in chunks, for bodies that are files.
+    def stream(self, representation: Representation, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a representation from `start` up to and without `stop`, in chunks; for bodies that are files.
+
+        A stream that has begun is not ended by eviction. To ask for nothing (`start` is `stop`) is to be lent the
+        file: its `path` goes on leading to it for some seconds at least, so that a server can open it.
 
         Raises:
             FileNotFoundError: it was evicted, or its size or modification time is not what was collected.
@@ -109,6 +112,25 @@ class Cache(Protocol):
 
     async def discard(self, id: str) -> None:
         """Forget a representation or failure; its ghost stays."""
+        ...
+
+
+class Variants(Protocol):
+    """Variants of representations in the cache: other formats, other content codings. They leave with the primary."""
+
+    def variant(self, id: str, name: str) -> Representation | None:
+        """What is kept of this resource under this name, checked like a primary one."""
+        ...
+
+    async def put_variant(self, primary: Representation, given: Representation) -> Representation:
+        """Keep a variant of `primary`, which counts towards the size limit; the first of a name wins.
+
+        A variant with a `path` outside the cache is moved into it.
+
+        Raises:
+            Evicted: the primary representation is not there any more, or is another one.
+            StorageFull: there is no room now; nothing was changed.
+        """
         ...
 
 

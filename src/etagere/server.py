@@ -100,11 +100,16 @@ async def serve(
     await application.start(settings)
     server = _Embedded(application, listener)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        application.drain()
+        server.stop()  # type: ignore[no-untyped-call]
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     watching = loop.create_task(changed()) if changed else None
     if watching is not None:
-        watching.add_done_callback(lambda _: server.stop())  # type: ignore[no-untyped-call]
+        watching.add_done_callback(lambda _: stop())
     ready(url_of(listener))
     with suppress(TimeoutError):
         await server.serve()

@@ -14,13 +14,16 @@ from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
-from etagere.core.media import format_name
+from etagere.core.media import Format, coded_name, format_name
 from etagere.core.representation import Failure, Kind, Representation, Resource
-from etagere.errors import NotStarted, Retired, Stopping, UnknownId, UnknownModel, UnknownVersion
+from etagere.errors import Evicted, NotStarted, Retired, Stopping, UnknownId, UnknownModel, UnknownVersion
 from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
+from etagere.parameters import Bound
 from etagere.ports import Cache, Clock, Engine, RunTable
+from etagere.variants import Deriver
+from etagere.waiters import Waiters
 
 log = get_logger("etagere.service")
 
@@ -34,8 +37,11 @@ Start = Callable[[], Awaitable[Resource]]
 class Address:
     """Where a request target leads: the resource and how this URI presents it.
 
-    `immutable` says that the URI pins the version, `fixed` that it pins the format, `retired` that
-    the version is served from the cache alone; `base` leads from the URI to the root.
+    `format` and `media_type` are what it gives, `formats` what a request can choose from; `primary` is
+    the format that the run writes. `codings` are the content codings that a request takes, the best
+    first, where it takes others than none. `immutable` says that the URI pins the version, `fixed` that
+    it pins the format, `retired` that the version is served from the cache alone; `base` leads from the
+    URI to the root.
     """
 
     id: str
@@ -47,6 +53,14 @@ class Address:
     fixed: bool = False
     retired: bool = False
     base: str = ""
+    primary: str = ""
+    formats: tuple[Format, ...] = ()
+    codings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of what this request may be given, as they stand in tags."""
+        return tuple(coded_name(self.format, coding) for coding in self.codings) or (self.format,)
 
 
 class Seen(NamedTuple):
@@ -78,6 +92,8 @@ class Service:
         cache: Cache,
         engine: Engine,
         clock: Clock,
+        deriver: Deriver,
+        waiters: Waiters,
         *,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
@@ -86,14 +102,24 @@ class Service:
         self.runs = runs
         self.cache = cache
         self.clock = clock
+        self.waiters = waiters
         self.stopping = False
         self._engine = engine
+        self._deriver = deriver
         self._retired = retired
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
         self._resolving: Flights[bytes, tuple[Address, Resource | None]] = Flights()
+        self._reading: Flights[bytes, Resource] = Flights()
+        # A large content takes seconds and a hundred times its size to read, so they are read one after another.
+        self._one_at_a_time = asyncio.Semaphore(1)
         self._starting: Flights[str, Run] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
+
+    def drain(self) -> None:
+        """Start nothing more, and have those that wait answered now."""
+        self.stopping = True
+        self.waiters.close()
 
     def recall(self, target: bytes) -> Address | None:
         """The address of a request target that was located before; its SHA-256 is all that is remembered of it."""
@@ -123,6 +149,41 @@ class Service:
         model, _, _ = self.registry.find(path)
         return await _bound(model, query)
 
+    def published(self, path: str) -> tuple[Model, bool, str | None]:
+        """What `Registry.find` gives for a path.
+
+        Raises:
+            Problem: the path names nothing, or a version that is no longer served.
+        """
+        try:
+            return self.registry.find(path)
+        except (UnknownModel, UnknownVersion):
+            if retired := self._retired_key(path):
+                raise Retired(f"{retired} is no longer served; ask without a version for the newest.") from None
+            raise
+
+    async def locate_content(
+        self, published: tuple[Model, bool, str | None], content: bytes, *, json: bool
+    ) -> tuple[Address, Start]:
+        """The address of what the content of a QUERY request asks for: a JSON object, or else a form.
+
+        Raises:
+            Problem: the parameters are not valid.
+        """
+        model, pinned, format = published
+        parse = model.bind_json if json else model.bind
+        if len(content) < LONG_QUERY:
+            resource = parse(content)[0]
+        else:
+            hashed = (await asyncio.to_thread(hashlib.sha256, content)).digest()
+            key = f"{model.key} {json} ".encode() + hashed
+            resource = await self._reading.join(key, partial(self._read, parse, content))
+        return _address(resource.id, model, immutable=pinned, fixed=format), _already(resource)
+
+    async def _read(self, parse: Callable[[bytes], tuple[Resource, Bound]], content: bytes) -> Resource:
+        async with self._one_at_a_time:
+            return (await asyncio.to_thread(parse, content))[0]
+
     def locate_id(self, id: str) -> tuple[Address, Start]:
         """The same for the alias `/r/{id}`.
 
@@ -145,31 +206,54 @@ class Service:
             run = await starting
         return Seen(run, None if run else self.cache.get(id))
 
+    async def present(self, address: Address, seen: Seen) -> Seen:
+        """The same, with what is ready in the format and coding of the address.
+
+        Raises:
+            NotAcceptable: the result cannot be given so.
+            StorageFull: there is no room for it now.
+        """
+        primary = seen.found
+        while isinstance(primary, Representation):
+            try:
+                given = await self._deriver.derive(primary, Format(address.format, address.media_type), address.codings)
+            except Evicted:
+                log.info("evicted while a variant was made", id=address.id)
+            except FileNotFoundError as lost:
+                log.error("stored result lost", id=address.id, reason=str(lost))
+                await self.cache.discard(address.id)
+            else:
+                return seen._replace(found=given)
+            seen = await self.look(address.id)
+            primary = seen.found
+        return seen
+
     async def answer(
         self, address: Address, seen: Seen, conditions: Conditions, start: Start, may_start: Callable[[], bool]
     ) -> Answer:
         """Decide on what was seen just now, and start a run where that is the decision.
 
         Raises:
-            Problem: the run could not be started, or `may_start` forbids it.
+            Problem: the run could not be started, or `may_start` forbids it or raises it.
         """
         id, (run, found) = address.id, seen
-        digest = partial(self._digest, found, id)
-        decision, tag = decide(_standing(run, found), id, address.format, conditions, digest)
-        if tag is None and conditions.if_none_match:
+        names = (found.name,) if isinstance(found, Representation) else address.names
+        digest = partial(self._digest, found, address)
+        decision, tag = decide(_standing(run, found), id, names, conditions, digest)
+        if tag is None and conditions.if_none_match and address.primary in names:
             self._doubt(conditions.if_none_match, address)
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
-        self._admit(address, may_start())
+        self._admit(address, may_start)
         return Answer(Decision.accepted, await self._starting.join(id, lambda: self._submit(start)))
 
-    def _admit(self, address: Address, may_start: bool) -> None:
+    def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:
             raise Retired(f"{address.model} is no longer served; ask without a version for the newest.")
+        if not may_start():
+            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
-        if not may_start:
-            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
 
     async def _submit(self, start: Start) -> Run:
         run = await self.runs.submit(await start())
@@ -178,7 +262,7 @@ class Service:
 
     def _doubt(self, tags: tuple[EntityTag, ...], address: Address) -> None:
         """Report a ready tag of this resource that its digest speaks against: some run gave other bytes."""
-        if shown := find_ready(tags, address.id, address.format):
+        if shown := find_ready(tags, address.id, address.primary):
             self._reported(address.id, address.model, shown)
 
     async def _resolve(self, path: str, query: bytes) -> tuple[Address, Resource | None]:
@@ -186,19 +270,25 @@ class Service:
         try:
             model, pinned, format = self.registry.find(path)
         except (UnknownModel, UnknownVersion):
-            key = next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
+            key = self._retired_key(path)
             if key is None:
                 raise
             # Its parameters are not known any more, so only the canonical spelling leads to a result.
             uri = f"/{key}?{query.decode('latin-1')}" if query else f"/{key}"
             return self._retired_address(resource_id(uri), key), None
         resource = await _bound(model, query)
-        return _address(resource.id, model, immutable=pinned, fixed=format is not None, base=base), resource
+        return _address(resource.id, model, immutable=pinned, fixed=format, base=base), resource
+
+    def _retired_key(self, path: str) -> str | None:
+        return next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
 
     def _retired_address(self, id: str, key: str, base: str = "") -> Address:
         found = self.cache.get(id)
         media_type = found.media_type if isinstance(found, Representation) else "application/json"
-        return Address(id, key, format_name(media_type), media_type, 0, immutable=True, retired=True, base=base)
+        given = Format(found.format if isinstance(found, Representation) else format_name(media_type), media_type)
+        return Address(
+            id, key, *given, 0, immutable=True, retired=True, base=base, primary=given.name, formats=(given,)
+        )  # fmt: skip
 
     async def _revive(self, id: str, model: Model | None) -> Resource:
         ghost = self.cache.ghost(id)
@@ -210,10 +300,10 @@ class Service:
             raise UnknownId("The model's parameters have changed. Repeat the original request.")
         return resource
 
-    def _digest(self, found: Representation | Failure | None, id: str) -> bytes | None:
+    def _digest(self, found: Representation | Failure | None, address: Address, name: str) -> bytes | None:
         if isinstance(found, Representation):
             return found.digest
-        ghost = self.cache.ghost(id)
+        ghost = self.cache.ghost(address.id) if name == address.primary else None
         return ghost.digest if ghost else None
 
 
@@ -234,9 +324,19 @@ def _already(resource: Resource) -> Start:
     return start
 
 
-def _address(id: str, model: Model, *, immutable: bool, fixed: bool = False, base: str = "") -> Address:
-    max_age = model.options.max_age
-    return Address(id, model.key, model.format, model.media_type, max_age, immutable, fixed, base=base)
+def _address(id: str, model: Model, *, immutable: bool, fixed: str | None = None, base: str = "") -> Address:
+    formats = tuple(given for given in model.formats if fixed in (None, given.name))
+    return Address(
+        id,
+        model.key,
+        *formats[0],
+        model.options.max_age,
+        immutable,
+        fixed is not None,
+        base=base,
+        primary=model.format,
+        formats=formats,
+    )
 
 
 def model_key(uri: str) -> str:

@@ -44,18 +44,12 @@ def is_problem(answer: Answer, status: int, name: str) -> bool:
 def test_other_methods_are_not_allowed(server: Server, method: str, path: str) -> None:
     answer = server.request(method, path)
     assert is_problem(answer, 405, "method-not-allowed")
-    assert answer["Allow"] == "GET, HEAD, OPTIONS"
+    assert answer["Allow"].startswith("GET, HEAD, OPTIONS")
 
 
-@pytest.mark.parametrize("method", ["BREW", "QUERY", "get"])
+@pytest.mark.parametrize("method", ["BREW", "get", "query"])
 def test_unknown_methods_are_not_implemented(server: Server, method: str) -> None:
     assert is_problem(server.request(method, "/quick?x=1"), 501, "unknown-method")
-
-
-def test_options_says_what_is_allowed(server: Server) -> None:
-    answer = server.request("OPTIONS", "/quick")
-    assert (answer.status, answer.body) == (204, b"")
-    assert answer["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +97,7 @@ def test_a_target_beyond_the_servers_own_limit_starts_nothing(server: Server) ->
     [
         ("/nothing?x=1", "unknown-model"),
         ("/quick@2?x=1", "unknown-version"),
-        ("/quick.csv?x=1", "unknown-format"),
+        ("/quick.png?x=1", "unknown-format"),
         ("/quick/more?x=1", "not-found"),
         ("/%00", "not-found"),
         ("/quick%2Fx?x=1", "not-found"),
@@ -155,10 +149,10 @@ def test_the_version_with_latest_is_the_newest(server: Server) -> None:
 
 
 def test_accept_that_nothing_satisfies_is_refused_before_any_run(server: Server) -> None:
-    answer = server.get("/quick?x=406", Accept="text/csv")
+    answer = server.get("/dotted?x=406", Accept="text/csv")
     assert is_problem(answer, 406, "not-acceptable")
     assert answer.json()["formats"] == [{"name": "json", "media_type": "application/json"}]
-    assert server.get(f"/r/{resource_id('/quick@1?label=a&x=406')}").status == 404
+    assert server.get(f"/r/{resource_id('/dotted@1.1?x=406')}").status == 404
 
 
 def test_a_fixed_format_does_not_negotiate(server: Server) -> None:
@@ -213,7 +207,8 @@ def test_status_from_the_queue_to_the_result(server: Server, gates: Path) -> Non
     assert answer.json()["outcome"] == "succeeded"
     assert answer.json()["finished"].endswith("Z")
     assert answer.json()["links"] == {
-        "result": f"../../r/{id}", "status": f"../../r/{id}/status", "model": "../../-/models/gated",
+        "result": f"../../r/{id}", "status": f"../../r/{id}/status", "events": f"../../r/{id}/events",
+        "model": "../../-/models/gated",
     }  # fmt: skip
 
 
@@ -226,7 +221,7 @@ def test_status_of_a_failure_holds_its_problem(server: Server) -> None:
     assert status["problem"]["status"] == 422
 
 
-def test_a_browser_gets_a_page_while_it_waits_and_the_result_afterwards(server: Server, gates: Path) -> None:
+def test_a_browser_gets_a_page_while_it_waits_and_one_of_the_result_afterwards(server: Server, gates: Path) -> None:
     os.mkfifo(gates / "page")
     page = server.get("/gated?gate=page", Accept=CHROME)
     assert page.status == 202
@@ -240,7 +235,7 @@ def test_a_browser_gets_a_page_while_it_waits_and_the_result_afterwards(server: 
     assert f'data-result="../{id}"'.encode() in status.body
     with open(gates / "page", "w"):
         pass
-    assert server.result("/gated?gate=page", Accept=CHROME)["Content-Type"] == "application/json"
+    assert server.result("/gated?gate=page", Accept=CHROME)["Content-Type"] == "text/html; charset=utf-8"
     for name in ("waiting.js", "style.css", "icon.svg"):
         assert server.get(f"/-/static/{name}").status == 200
 
@@ -300,7 +295,6 @@ def test_dates_and_unknown_preferences_change_nothing(server: Server) -> None:
         "If-Modified-Since": "Sun, 22 Nov 2099 00:00:00 GMT",
         "If-Unmodified-Since": "Sun, 22 Nov 1999 00:00:00 GMT",
         "Prefer": "wait=5",
-        "Range": "bytes=0-1",
         "Priority": "u=0",
     }
     server.result("/quick?x=14")

@@ -20,7 +20,7 @@ def decision(
     standing: Standing, none_match: str | None = None, match: str | None = None, digest: bytes | None = DIGEST
 ) -> tuple[Decision, EntityTag | None]:
     conditions = Conditions(None if match is None else parse(match), None if none_match is None else parse(none_match))
-    return decide(standing, ID, "json", conditions, lambda: digest)
+    return decide(standing, ID, ("json",), conditions, lambda _: digest)
 
 
 S, D = Standing, Decision
@@ -51,11 +51,11 @@ def test_the_tag_that_matched_is_given_back_without_what_a_proxy_did_to_it() -> 
 
 
 def test_the_digest_is_not_asked_for_by_a_ping() -> None:
-    def never() -> bytes | None:
+    def never(name: str) -> bytes | None:
         raise AssertionError("read")
 
-    asked: Callable[[], bytes | None] = never
-    assert decide(S.pending, ID, "json", Conditions(None, parse(PT)), asked)[0] is D.still_pending
+    asked: Callable[[str], bytes | None] = never
+    assert decide(S.pending, ID, ("json",), Conditions(None, parse(PT)), asked)[0] is D.still_pending
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,23 @@ def test_a_refusal_comes_before_every_precondition() -> None:
 
 def test_if_match_comes_before_if_none_match() -> None:
     assert decision(S.ready, none_match=RT, match='"x"')[0] is D.precondition_failed
+
+
+NAMES = ("json.zst", "json.gz", "json")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tag_of_any_coding_that_the_request_takes_is_right_while_nothing_is_there(name: str) -> None:
+    shown = ready_tag(ID, DIGEST, name)
+    conditions = Conditions(None, (shown,))
+    assert decide(S.absent, ID, NAMES, conditions, lambda _: None) == (D.still_ready, shown)
+    others = tuple(other for other in NAMES if other != name)
+    assert decide(S.absent, ID, others, conditions, lambda _: None)[0] is D.start
+
+
+def test_the_digest_that_is_compared_is_that_of_the_same_coding() -> None:
+    other = hashlib.sha256(b"coded").digest()
+    known = {"json": DIGEST, "json.gz": other}
+    for name, digest, expected in (("json", DIGEST, D.still_ready), ("json.gz", DIGEST, D.send)):
+        conditions = Conditions(None, (ready_tag(ID, digest, name),))
+        assert decide(S.ready, ID, ("json", "json.gz"), conditions, known.get)[0] is expected

@@ -78,3 +78,15 @@ def test_a_suffix_put_on_by_a_proxy_is_taken_off(suffix: str) -> None:
 def test_a_ready_tag_is_found_whatever_its_digest(field: str, found: bool) -> None:
     shown = find_ready(parse(field), ID, "json")
     assert shown == (EntityTag(f"{ID}.abcdefghij.json") if found else None)
+
+
+@pytest.mark.parametrize("name", ["json", "json.gz", "csv.zst", "gz", "gz.gz"])
+def test_a_coded_variant_has_a_tag_of_its_own(name: str) -> None:
+    tag = ready_tag(ID, DIGEST, name)
+    assert find_ready([tag], ID, name) == tag
+    assert find_ready([tag], ID, "other", "other.gz") is None
+    assert etag.digest_and_name(tag) == (short_digest(DIGEST), name)
+
+
+def test_what_is_no_coding_is_no_variant() -> None:
+    assert find_ready(parse(f'"{ID}.abcdefghij.json.br"'), ID, "json", "json.br") is None

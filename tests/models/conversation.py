@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -74,3 +75,9 @@ def large(n: int, fill: int = 7) -> bytes:
 def table(rows: int) -> bytes:
     """A table."""
     return b"".join(b"%d,%d\n" % (n, n * n) for n in range(rows))
+
+
+@app.model(version="1", media_type="application/octet-stream")
+def pattern(size: int) -> bytes:
+    """Bytes that differ from place to place."""
+    return hashlib.shake_128(b"pattern").digest(size)

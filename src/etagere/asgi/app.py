@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi import problems, responses
+from etagere.asgi import content, events, people, problems, responses, waiting
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.people import PeoplePages
+from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
 from etagere.asgi.responses import Receive, Response, Scope, Send
+from etagere.asgi.selection import select
 from etagere.asgi.status import pending_document, status_of
 from etagere.asgi.validation import validated
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.lifecycle import Run
+from etagere.core.preferences import only_if_cached, wait_seconds
 from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
     FieldsTooLarge,
     InternalError,
+    MalformedRequest,
     MethodNotAllowed,
-    NotAcceptable,
+    NotCached,
     NotFound,
     PreconditionFailed,
     Problem,
@@ -34,63 +37,112 @@ from etagere.service import Address, Answer, Service, Start
 
 log = get_logger("etagere.http")
 
-ALLOW = "GET, HEAD, OPTIONS"
-OWN_PATHS = frozenset({"/", "/robots.txt"})
 LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
 Fields = dict[bytes, bytes]
 Pages = Callable[[str, bytes | None, str], Response]
-WaitingPage = Callable[[dict[str, Any], str, str], bytes]
 
 
 class Application:
     """Answers for `/{model}` and `/r/{id}`.
 
     `pages` answers for everything else, given the path, the Accept field and where the application
-    is mounted; `waiting_page` renders the page that a person sees while a run goes on, from the status document,
-    the way to the root, and the way to the result. `dev` forbids caches to keep anything.
+    is mounted; `people` renders what a person sees of a resource. `max_wait` is the longest wait in
+    seconds; `dev` forbids caches to keep anything.
     """
 
     def __init__(
         self,
         service: Service,
         pages: Pages,
-        waiting_page: WaitingPage,
+        people: PeoplePages,
         hosts: HostCheck,
         *,
         max_target: int,
+        max_wait: int,
+        max_query_content: int,
         dev: bool = False,
     ) -> None:
         self._service = service
         self._pages = pages
-        self._waiting_page = waiting_page
+        self._people = people
         self._hosts = hosts
         self._max_target = max_target
+        self._max_wait = max_wait
+        self._contents = Contents(max_query_content)
         self._dev = dev
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            response = await self._respond(scope)
+            response = await self._respond(scope, receive)
         except Problem as problem:
             response = problems.of_problem(problem, scope.get("root_path", ""))
         except Exception:
             log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
+        if response.stream is not None:
+            response.stream = content.until_gone(response.stream, receive)
+        if response.problem is not None:
+            self._explain(scope, response)
         await response.send(send, head=scope["method"] == "HEAD")
 
-    async def _respond(self, scope: Scope) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
         fields = _fields(scope["headers"])
         self._hosts.check(fields.get(b"host"), scope.get("server"))
         if scope["method"] not in ("GET", "HEAD"):
-            return _other_method(scope["method"])
+            return await self._other_method(scope, receive, fields)
+        if b"prefer" in fields or b"cache-control" in fields:
+            return await self._patiently(scope, fields, receive)
+        return await self._answer(scope, fields, receive)
+
+    async def _patiently(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
+        """The answer of a request that may wait for a pending run, or want none of it."""
+        response = await self._answer(scope, fields, receive)
+        id = response.pending
+        if id is None:
+            return response
+        _refuse_if_only_cached(fields)
+        if not (seconds := min(wait_seconds(_text(fields, b"prefer")), self._max_wait)):
+            return response
+        del response  # thousands may wait
+        waited = await waiting.hold(self._service, id, receive, seconds)
+        response = await self._answer(scope, fields, receive)
+        if waited and response.pending is not None:
+            response.headers.append((b"preference-applied", b"wait=%d" % seconds))
+        return response
+
+    async def _answer(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
         address = self._service.recall(target)
         if address is not None:
             return await self._resource(scope, fields, address, None)
-        return await self._found(scope, fields, target)
+        return await self._found(scope, fields, target, receive)
 
-    async def _found(self, scope: Scope, fields: Fields, target: bytes) -> Response:
+    async def _other_method(self, scope: Scope, receive: Receive, fields: Fields) -> Response:
+        method, path = scope["method"], _path(scope, scope.get("root_path", ""))
+        allow = allowed(path)
+        if method == "OPTIONS":
+            return options(path)
+        if method == "QUERY" and method in allow:
+            return await self._query(scope, receive, fields, path)
+        if method == "QUERY" or method in OTHER_METHODS:
+            raise MethodNotAllowed(f"Use one of {allow}.", headers={"allow": allow})
+        raise UnknownMethod(f"Use one of {allow}.")
+
+    async def _query(self, scope: Scope, receive: Receive, fields: Fields, path: str) -> Response:
+        published, json = self._service.published(path[1:]), is_json(fields)
+        if scope["query_string"]:
+            raise MalformedRequest("The inputs of a QUERY are its content; there may be no query string beside it.")
+        async with self._contents.received(receive, fields) as content:
+            address, start = await self._service.locate_content(published, content, json=json)
+        select(_limited(fields, b"accept"), None, address)
+        seen = await self._service.look(address.id)
+        if seen.run is None and seen.found is None:
+            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_may_start, fields))
+        return see_other(address)
+
+    async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
         root, query = scope.get("root_path", ""), scope["query_string"]
         path = _path(scope, root)
         if (length := len(path) + 1 + len(query)) > self._max_target:
@@ -105,39 +157,45 @@ class Application:
         address, start = self._service.locate_id(id)
         if rest == "status":
             return self._status(address, fields, root)
+        if rest == "events":
+            return events.respond(self._service, address, root, _text(fields, b"last-event-id"), receive)
         if rest:
             raise NotFound(f"A resource has no {rest[:40]!r}.")
         return await self._resource(scope, fields, address, start)
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
-        wanted = negotiate(_limited(fields, b"accept"), address.media_type)
-        if wanted is Wanted.nothing and not address.fixed:
-            raise NotAcceptable(
-                f"{address.model} is given as {address.media_type}.",
-                formats=[{"name": address.format, "media_type": address.media_type}],
-            )
+        wanted, address = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
         ping = _is_ping(fields, address.id)
         if ping and (run := self._service.runs.get(address.id)):
             return responses.still_pending(*self._told(run))
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
-        if conditions is UNCONDITIONAL and isinstance(seen.found, Representation) and seen.found.body is not None:
+        if wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
+            page = await people.result_page(self._service, self._people, seen.found, address, conditions)
+            return page or await self._resource(scope, fields, address, start)
+        if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
+            seen = await self._service.present(address, seen)
+        plain = conditions is UNCONDITIONAL and b"range" not in fields
+        if plain and isinstance(seen.found, Representation) and seen.found.body is not None:
             # What most requests for a result want, at the price of a look.
             return responses.ready(seen.found, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
-        answer = await self._service.answer(address, seen, conditions, start, partial(_is_asked_for, fields))
+        answer = await self._service.answer(address, seen, conditions, start, partial(_may_start, fields))
         if answer.decision is Decision.still_pending:
             return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
             return self._accepted(address, answer, page=wanted is Wanted.page)
         response = self._settled(scope, address, answer)
-        found = answer.found
-        if answer.decision is Decision.send and isinstance(found, Representation) and found.body is None:
-            response.stream = await self._stream(found)
-            if response.stream is None:
-                return await self._resource(scope, fields, address, start)
-        return response
+        if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
+            return response
+        try:
+            return await content.filled(response, found, self._service.cache, scope, fields)
+        except FileNotFoundError:
+            # Gone, or not what was collected: never serve it, compute it again.
+            log.error("stored result lost", id=found.key)
+            await self._service.cache.discard(found.key)
+            return await self._resource(scope, fields, address, start)
 
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
@@ -153,7 +211,7 @@ class Application:
         document = pending_document(run, position, now, base)
         if not page:
             return responses.accepted(run, position, now, base, document)
-        body = self._waiting_page(document, base, f"{base}r/{run.id}")
+        body = self._people.waiting(document, base, "")
         return responses.accepted_page(run, position, now, base, body)
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
@@ -161,38 +219,34 @@ class Application:
         if answer.decision is Decision.precondition_failed:
             raise PreconditionFailed("If-Match names another state than the present one.")
         if answer.decision is Decision.still_ready:
-            return responses.still_ready(answer.tag or _tag_of(found), address, dev=self._dev)
+            known = found if isinstance(found, Representation) else None
+            return responses.still_ready(answer.tag or _tag_of(found), address, dev=self._dev, found=known)
         if isinstance(found, Failure):
             return problems.of_failure(found, scope.get("root_path", ""), fresh=self._dev)
         assert isinstance(found, Representation)
         return responses.ready(found, address, address.base, dev=self._dev)
 
-    async def _stream(self, found: Representation) -> AsyncIterator[bytes] | None:
-        """The bytes of a file, its first chunk read before the answer begins; None where the file is lost."""
-        stream = self._service.cache.stream(found)
-        try:
-            first = await anext(stream)
-        except FileNotFoundError:
-            # Gone, or not what was collected: never serve it, compute it again.
-            log.error("stored result lost", id=found.id)
-            await self._service.cache.discard(found.id)
-            return None
-        return _resumed(first, stream)
-
     def _status(self, address: Address, fields: Fields, root: str) -> Response:
         base = "../../"
         document = status_of(self._service, address, base, root)
         if negotiate(_limited(fields, b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
-            page = self._waiting_page(document, base, f"../{address.id}")
+            page = self._people.waiting(document, base, f"../{address.id}")
             return responses.page_response(page, control=b"no-store")
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
         response.headers.append((b"vary", b"Accept"))
         return response
 
+    def _explain(self, scope: Scope, response: Response) -> None:
+        """Make a problem a page where that is what a person asked for."""
+        accept = dict(scope["headers"]).get(b"accept", b"")
+        if len(accept) <= LONGEST_FIELD and people.wants_problem_page(accept):
+            path = _path(scope, scope.get("root_path", ""))
+            people.explain(self._service, self._people, response, path, scope["query_string"].decode("latin-1"))
+
 
 def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
     assert isinstance(found, Representation)
-    return etag.ready_tag(found.id, found.digest, found.format)
+    return etag.ready_tag(found.id, found.digest, found.name)
 
 
 def _raw_path(scope: Scope) -> bytes:
@@ -221,14 +275,25 @@ def _limited(fields: Fields, name: bytes) -> bytes | None:
     return value
 
 
+def _text(fields: Fields, name: bytes) -> str:
+    """The same as text, empty where it is not there."""
+    return (_limited(fields, name) or b"").decode("latin-1")
+
+
 def _is_ping(fields: Fields, id: str) -> bool:
     """Whether the pending tag is the one condition, which is what nearly every request is."""
     return fields.get(b"if-none-match") == etag.pending_field(id) and b"if-match" not in fields
 
 
-def _is_asked_for(fields: Fields) -> bool:
+def _may_start(fields: Fields) -> bool:
     """Whether somebody asks, and not a page that embeds us or a browser that looks ahead."""
+    _refuse_if_only_cached(fields)
     return fields.get(b"sec-fetch-mode") != b"no-cors" and b"prefetch" not in fields.get(b"sec-purpose", b"")
+
+
+def _refuse_if_only_cached(fields: Fields) -> None:
+    if b"cache-control" in fields and only_if_cached(_text(fields, b"cache-control")):
+        raise NotCached("Without only-if-cached this request waits for a run.")
 
 
 def _conditions(fields: Fields) -> Conditions:
@@ -240,18 +305,3 @@ def _conditions(fields: Fields) -> Conditions:
 
 def _tags(field: bytes | None) -> tuple[etag.EntityTag, ...] | None:
     return None if field is None else etag.parse(field.decode("latin-1"))
-
-
-def _other_method(method: str) -> Response:
-    if method == "OPTIONS":
-        return Response(204, [(b"allow", ALLOW.encode())])
-    if method in OTHER_METHODS:
-        raise MethodNotAllowed(f"Use one of {ALLOW}.", headers={"allow": ALLOW})
-    raise UnknownMethod(f"Use one of {ALLOW}.")
-
-
-async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(stream):  # type: ignore[type-var]
-        yield first
-        async for chunk in stream:
-            yield chunk

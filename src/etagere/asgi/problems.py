@@ -6,20 +6,13 @@ from typing import Any
 
 import orjson
 
+from etagere.asgi.problem_types import FAILURES
 from etagere.asgi.responses import Headers, Response
 from etagere.core.representation import Failure, Kind
 from etagere.errors import Problem
 
 MEDIA_TYPE = b"application/problem+json"
 REFUSAL_MAX_AGE = 300
-
-_TITLES = {
-    Kind.refused: "The model refuses these parameters",
-    Kind.failed: "The run failed",
-    Kind.timeout: "The run took longer than its time limit",
-    Kind.memory: "The run used more memory than its limit",
-    Kind.poison: "The run was given up after several attempts",
-}
 
 
 def of_problem(problem: Problem, root: str) -> Response:
@@ -46,25 +39,21 @@ def of_failure(failure: Failure, root: str, *, fresh: bool) -> Response:
     """The answer of a remembered failure; `fresh` says that no cache may keep it."""
     refused = failure.kind is Kind.refused
     control = b"max-age=%d" % REFUSAL_MAX_AGE if refused and not fresh else b"no-store"
-    return _response(_status(failure), [(b"cache-control", control)], failure_document(failure, root))
+    return _response(FAILURES[failure.kind].status, [(b"cache-control", control)], failure_document(failure, root))
 
 
 def failure_document(failure: Failure, root: str) -> dict[str, Any]:
     """The problem document of a remembered failure."""
-    name = "refused" if failure.kind is Kind.refused else f"run-{failure.kind}"
+    kind = FAILURES[failure.kind]
     return {
-        "type": f"{root}/-/problems/{name}",
-        "title": _TITLES[failure.kind],
-        "status": _status(failure),
+        "type": f"{root}/-/problems/{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
         "detail": failure.detail,
         "id": failure.id,
         "seconds": round(failure.seconds, 3),
         "attempt": failure.attempt,
     }
-
-
-def _status(failure: Failure) -> int:
-    return 422 if failure.kind is Kind.refused else 500
 
 
 def _response(status: int, headers: Headers, document: dict[str, Any]) -> Response:
@@ -74,4 +63,5 @@ def _response(status: int, headers: Headers, document: dict[str, Any]) -> Respon
         (b"content-length", b"%d" % len(body)),
         (b"x-content-type-options", b"nosniff"),
     ]
-    return Response(status, headers + sized, body)
+    # Any of them may be a page instead.
+    return Response(status, [*headers, (b"vary", b"Accept"), *sized], body, problem=document)

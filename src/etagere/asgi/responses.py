@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,8 +14,10 @@ import orjson
 from etagere.core import pacing
 from etagere.core.etag import EntityTag, pending_field, ready_tag
 from etagere.core.lifecycle import Run, State
+from etagere.core.media import IDENTITY, compresses
 from etagere.core.representation import Representation
 from etagere.service import Address
+from etagere.variants import LEAST_CODED
 
 Headers = list[tuple[bytes, bytes]]
 Scope = MutableMapping[str, Any]
@@ -34,16 +37,26 @@ PAGE_POLICY = (
 
 @dataclass(slots=True)
 class Response:
-    """Status, fields and content; `stream` stands in for the body of a large representation."""
+    """Status, fields and content; for the body of a large representation stands `stream`, or `path`, the whole file.
+
+    A response with a `path` is for servers that send files by themselves. `pending` is the id of the
+    run that has yet to bring what was asked for, `problem` the document that the body is made of.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    pending: str | None = None
+    path: Path | None = None
+    problem: dict[str, Any] | None = None
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        if self.path is not None and not head:
+            await send({"type": "http.response.pathsend", "path": str(self.path)})
+            return
         if self.stream is not None and not head:
             async for chunk in self.stream:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -67,42 +80,43 @@ def run_status(run: Run, position: int | None, now: float) -> bytes:
 
 def still_pending(run: Run, position: int | None, now: float) -> Response:
     """R304p: the pending tag matched, nothing is there yet."""
-    return Response(304, _pending_headers(run, position, now))
+    return Response(304, _pending_headers(run, position, now), pending=run.id)
 
 
 def accepted(run: Run, position: int | None, now: float, base: str, document: dict[str, Any]) -> Response:
     """R202: the run is recorded; `document` is the status document, `base` leads from this URI to the root."""
     body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-    return Response(
-        202, [*_pending_headers(run, position, now), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)], body
-    )
+    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)]
+    return Response(202, headers, body, pending=run.id)
 
 
 def accepted_page(run: Run, position: int | None, now: float, base: str, page: bytes) -> Response:
     """R202 for a person: the waiting page instead of the status document."""
-    html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    return Response(202, [*_pending_headers(run, position, now), *_links(run.id, base), *html], page)
+    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *html_headers(page)]
+    return Response(202, headers, page, pending=run.id)
 
 
-def still_ready(tag: EntityTag, address: Address, *, dev: bool) -> Response:
+def still_ready(tag: EntityTag, address: Address, *, dev: bool, found: Representation | None = None) -> Response:
     """R304r: the client has the result; nothing else may be said, for caches merge it into their stored 200."""
-    return Response(304, [(b"etag", str(tag).encode("ascii")), *_freshness(address, dev=dev)])
+    return Response(304, [(b"etag", str(tag).encode("ascii")), *_freshness(address, found, dev=dev)])
 
 
 def ready(found: Representation, address: Address, base: str, *, dev: bool) -> Response:
     """R200: the representation, without its content where that is a file."""
-    about = _about(found.id, found.digest, found.format, found.media_type, found.size, found.seconds, base)
-    return Response(200, [*about, *_freshness(address, dev=dev)], found.body or b"")
+    about = _about(found.id, found.digest, found.name, found.media_type, found.size, found.seconds, base)
+    coding = () if found.coding == IDENTITY else ((b"content-encoding", found.coding.encode("ascii")),)
+    return Response(200, [*about, *coding, *_freshness(address, found, dev=dev)], found.body or b"")
 
 
 @lru_cache(maxsize=1024)
 def _about(
-    id: str, digest: bytes, format: str, media_type: str, size: int, seconds: float, base: str
+    id: str, digest: bytes, name: str, media_type: str, size: int, seconds: float, base: str
 ) -> tuple[tuple[bytes, bytes], ...]:
     return (
-        (b"etag", str(ready_tag(id, digest, format)).encode("ascii")),
+        (b"etag", str(ready_tag(id, digest, name)).encode("ascii")),
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", b"%d" % size),
+        (b"accept-ranges", b"bytes"),
         (b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)),
         NOSNIFF,
         (b"content-security-policy", b"sandbox"),
@@ -122,8 +136,12 @@ def json_response(
 
 def page_response(page: bytes, *, control: bytes = b"no-cache") -> Response:
     """A page of ours."""
-    html = [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
-    return Response(200, [(b"cache-control", control), (b"vary", b"Accept"), *html], page)
+    return Response(200, [(b"cache-control", control), (b"vary", b"Accept"), *html_headers(page)], page)
+
+
+def html_headers(page: bytes) -> Headers:
+    """What describes a page of ours."""
+    return [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
 
 
 def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
@@ -136,14 +154,22 @@ def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
     ]
 
 
-def _freshness(address: Address, *, dev: bool) -> Headers:
+def _freshness(address: Address, found: Representation | None, *, dev: bool) -> Headers:
     if dev:
         control = b"no-cache"
     elif address.immutable:
         control = b"max-age=%d, immutable" % YEAR
     else:
         control = b"max-age=%d" % address.max_age
-    return [(b"cache-control", control)] if address.fixed else [(b"cache-control", control), (b"vary", b"Accept")]
+    # Of what is not there any more, nobody knows whether it was large enough to be coded.
+    large = found is None or found.coding != IDENTITY or found.size >= LEAST_CODED
+    return [(b"cache-control", control), *_vary(address.media_type, address.fixed, large)]
+
+
+@lru_cache(maxsize=1024)
+def _vary(media_type: str, fixed: bool, large: bool) -> tuple[tuple[bytes, bytes], ...]:
+    names = [*([] if fixed else [b"Accept"]), *([b"Accept-Encoding"] if large and compresses(media_type) else [])]
+    return ((b"vary", b", ".join(names)),) if names else ()
 
 
 def _links(id: str, base: str) -> Headers:

@@ -58,7 +58,12 @@ def _finished(found: Representation | Failure | None, root: str) -> dict[str, An
 
 def _document(id: str, model: str, base: str, **state: Any) -> dict[str, Any]:
     name, _, version = model.partition("@")
-    links = {"result": f"{base}r/{id}", "status": f"{base}r/{id}/status", "model": f"{base}-/models/{name}"}
+    links = {
+        "result": f"{base}r/{id}",
+        "status": f"{base}r/{id}/status",
+        "events": f"{base}r/{id}/events",
+        "model": f"{base}-/models/{name}",
+    }
     known = {name: value for name, value in state.items() if value is not None}
     return {"id": id, "model": name, "version": version, **known, "links": links}
 

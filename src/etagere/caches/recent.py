@@ -18,25 +18,26 @@ class Recent:
         self._size = 0
         self._found: OrderedDict[str, Representation | Failure] = OrderedDict()
 
-    def get(self, id: str) -> Representation | Failure | None:
-        """What is held under this id."""
-        found = self._found.get(id)
+    def get(self, key: str) -> Representation | Failure | None:
+        """What is held under this id, or key of a variant."""
+        found = self._found.get(key)
         if found is not None:
-            self._found.move_to_end(id)
+            self._found.move_to_end(key)
         return found
 
     def put(self, found: Representation | Failure) -> None:
         """Hold it, in place of what was there."""
-        self.drop(found.id)
-        self._found[found.id] = found
+        key = found.key if isinstance(found, Representation) else found.id
+        self.drop(key)
+        self._found[key] = found
         self._size += _cost(found)
         while self._size > self._limit:
             _, oldest = self._found.popitem(last=False)
             self._size -= _cost(oldest)
 
-    def drop(self, id: str) -> None:
+    def drop(self, key: str) -> None:
         """Let go of it."""
-        found = self._found.pop(id, None)
+        found = self._found.pop(key, None)
         if found is not None:
             self._size -= _cost(found)
 

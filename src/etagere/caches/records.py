@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from etagere.core.media import CODINGS, IDENTITY
 from etagere.core.representation import Failure, Kind, Representation, Resource
-from etagere.errors import InternalError
+from etagere.errors import Evicted, InternalError
 
 REPRESENTATION = (
     "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns"
     " FROM representation LEFT JOIN body USING (id) WHERE id = ?"
 )
+# A variant lies behind its primary: its key is the id, a dot and its name, and "/" is what follows ".".
+_FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
+_CODING = {suffix: coding for coding, suffix in CODINGS.items()}
 FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail FROM failure WHERE id = ? AND expires > ?"
 
 
@@ -42,11 +46,15 @@ class Records:
 
     def representation(self, row: tuple[Any, ...]) -> Representation | None:
         """The representation of a row, or None where its body is not what was put there."""
-        found, form, media_type, size, created, seconds, digest, body, file, mtime_ns = row
+        key, form, media_type, size, created, seconds, digest, body, file, mtime_ns = row
         if file is None and (body is None or hashlib.sha256(body).digest() != digest):
             return None
         path = None if file is None else self.directory / file
-        return Representation(found, form, media_type, digest, size, created, seconds, body, path, mtime_ns)
+        id, _, name = key.partition(".")
+        coding = _CODING.get(name.partition(".")[2], IDENTITY)
+        return Representation(
+            id, form, media_type, digest, size, created, seconds, body, path, mtime_ns, coding, derived=bool(name)
+        )
 
     def keep_representation(
         self, connection: apsw.Connection, resource: Resource, given: Representation, file: str | None, now: float
@@ -58,10 +66,29 @@ class Records:
         if there is not None:
             return Kept(there, before)
         connection.execute("DELETE FROM failure WHERE id = ?", (given.id,))
+        # Variants of a primary that was lost may be those of other bytes.
+        stale = _delete(connection, given.id)
         _insert(connection, given, file, now, now + self.keep)
         evicted = self._evict(connection, given.id, now)
         self._trim_ghosts(connection)
-        return Kept(given, before, evicted)
+        return Kept(given, before, (*stale, *evicted))
+
+    def keep_variant(
+        self, connection: apsw.Connection, primary: Representation, given: Representation, file: str | None, now: float
+    ) -> Kept:
+        """Keep a variant if it is the first of its name; `file` is the name of its blob, if it has one.
+
+        Raises:
+            Evicted: the primary is not there, or is another one.
+        """
+        digests = connection.execute("SELECT digest FROM representation WHERE id = ?", (given.id,)).fetchall()
+        if digests != [(primary.digest,)]:
+            raise Evicted(f"{given.key} has no primary representation")
+        there = self._sound(connection, given.key)
+        if there is not None:
+            return Kept(there)
+        _insert(connection, given, file, now, now + self.keep)
+        return Kept(given, evicted=self._evict(connection, given.id, now))
 
     def keep_failure(self, connection: apsw.Connection, resource: Resource, given: Failure, now: float) -> Kept:
         """Keep it, unless there is a representation."""
@@ -90,21 +117,22 @@ class Records:
         return found
 
     def _evict(self, connection: apsw.Connection, spared: str, now: float) -> tuple[tuple[str, str | None], ...]:
+        """Delete what was not used for longest; not the resource `spared`, whose turn it is."""
         excess = _total(connection, "bytes") - self.size
         if excess <= 0:
             return ()
-        evicted: list[tuple[str, str | None]] = []
-        oldest: Any = connection.execute(
-            "SELECT id, file, size FROM representation WHERE kept_until <= ? AND id <> ? ORDER BY used", (now, spared)
-        )
-        for victim, file, size in oldest:
-            evicted.append((victim, file))
-            excess -= size
+        kept = {key for key, _, _ in _family(connection, spared)}
+        victims: dict[str, str | None] = {}
+        oldest: Any = connection.execute("SELECT id FROM representation WHERE kept_until <= ? ORDER BY used", (now,))
+        for (victim,) in oldest:
+            for key, file, size in () if victim in kept else _family(connection, victim):
+                excess -= 0 if key in victims else size
+                victims[key] = file
             if excess <= 0:
                 break
         oldest.close()
-        connection.executemany("DELETE FROM representation WHERE id = ?", [(victim,) for victim, _ in evicted])
-        return tuple(evicted)
+        connection.executemany("DELETE FROM representation WHERE id = ?", [(victim,) for victim in victims])
+        return tuple(victims.items())
 
     def _trim_ghosts(self, connection: apsw.Connection) -> None:
         excess = _total(connection, "ghosts") - self.ghosts
@@ -130,11 +158,22 @@ def touch(connection: apsw.Connection, used: Iterable[tuple[float, str]]) -> Non
     connection.executemany("UPDATE ghost SET asked = ? WHERE id = ?", pairs)
 
 
-def drop(connection: apsw.Connection, id: str) -> list[str]:
-    """Forget a representation or failure; the names of the blobs that it used."""
-    files = connection.execute("DELETE FROM representation WHERE id = ? RETURNING file", (id,)).fetchall()
-    connection.execute("DELETE FROM failure WHERE id = ?", (id,))
-    return [str(file) for (file,) in files if file is not None]
+def drop(connection: apsw.Connection, key: str) -> tuple[tuple[str, str | None], ...]:
+    """Forget a representation with its variants, or a failure; the keys of what there was, and their blobs."""
+    connection.execute("DELETE FROM failure WHERE id = ?", (key,))
+    return _delete(connection, key)
+
+
+def _delete(connection: apsw.Connection, key: str) -> tuple[tuple[str, str | None], ...]:
+    found = _family(connection, key)
+    connection.executemany("DELETE FROM representation WHERE id = ?", [(name,) for name, _, _ in found])
+    return tuple((name, file) for name, file, _ in found)
+
+
+def _family(connection: apsw.Connection, key: str) -> list[tuple[str, str | None, int]]:
+    """Key, blob and size of a representation and of its variants."""
+    rows: Any = connection.execute(_FAMILY, {"id": key}).fetchall()
+    return list(rows)
 
 
 def _insert(connection: apsw.Connection, given: Representation, file: str | None, now: float, until: float) -> None:
@@ -145,11 +184,11 @@ def _insert(connection: apsw.Connection, given: Representation, file: str | None
         (*_fields(given), now, until, file, given.mtime_ns),
     )
     if file is None:
-        connection.execute("INSERT INTO body (id, content) VALUES (?, ?)", (given.id, given.body))
+        connection.execute("INSERT INTO body (id, content) VALUES (?, ?)", (given.key, given.body))
 
 
 def _fields(given: Representation) -> tuple[str, str, str, int, float, float, bytes]:
-    return given.id, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
+    return given.key, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
 
 
 def _total(connection: apsw.Connection, column: str) -> int:

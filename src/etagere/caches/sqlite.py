@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
+from etagere.caches.lent import Lent
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
 from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
@@ -24,8 +25,12 @@ GHOSTS = 1_000_000
 log = get_logger("etagere.cache")
 
 
+Keep = Callable[..., Kept]
+"""An action of `Records` that lacks the connection, what is kept, its blob's name and the time."""
+
+
 class SqliteCache:
-    """The `Cache` of a single service.
+    """The `Cache` of a single service, and its `Variants`.
 
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
     nobody has asked for is not evicted for `keep` seconds after it was put, so that whoever waits
@@ -51,6 +56,7 @@ class SqliteCache:
         self._recent = Recent(memory_limit)
         # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
         self._files = asyncio.Lock()
+        self._lent = Lent(clock)
         self._touched: dict[str, float] = {}
         self._flushed = clock.now()
 
@@ -82,20 +88,40 @@ class SqliteCache:
         # Cut short between a blob and its row, it would leave the one without the other.
         return await asyncio.shield(self._put(resource, finished))
 
-    async def stream(self, representation: Representation) -> AsyncIterator[bytes]:
-        """See `Cache.stream`; evicting a representation does not end a stream that has begun."""
+    def variant(self, id: str, name: str) -> Representation | None:
+        """See `Variants.variant`."""
+        key = f"{id}.{name}"
+        found = self._recent.get(key) or self._load_representation(key)
+        if not isinstance(found, Representation):
+            return None
+        self._touch(key)
+        return found
+
+    async def put_variant(self, primary: Representation, given: Representation) -> Representation:
+        """See `Variants.put_variant`."""
+        return await asyncio.shield(self._put_variant(primary, given))
+
+    async def stream(
+        self, representation: Representation, start: int = 0, stop: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """See `Cache.stream`."""
+        stop = representation.size if stop is None else stop
         if representation.path is None:
-            yield representation.body or b""
+            yield (representation.body or b"")[start:stop]
             return
+        if start == stop:
+            self._lent.lend(representation.path)
         wanted = representation.path, representation.size, representation.mtime_ns
         file = await asyncio.to_thread(self._blobs.open, *wanted)
         reading: asyncio.Future[bytes] | None = None
         try:
-            while True:
-                reading = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
+            file.seek(start)
+            while start < stop:
+                reading = asyncio.ensure_future(asyncio.to_thread(file.read, min(CHUNK, stop - start)))
                 if not (chunk := await asyncio.shield(reading)):
                     return
                 yield chunk
+                start += len(chunk)
         finally:
             if reading is None or reading.done():
                 file.close()
@@ -109,9 +135,9 @@ class SqliteCache:
         Raises:
             StorageFull: it could not be recorded; nothing was changed.
         """
-        files = await self._database.write(partial(records.drop, id=id))
+        dropped = await self._database.write(partial(records.drop, key=id))
         self._recent.drop(id)
-        await self._remove_unnamed(files)
+        await self._let_go(dropped)
 
     async def sweep(self) -> int:
         """Remove what a crash left in the blob directory without a row; how many files that was."""
@@ -124,21 +150,26 @@ class SqliteCache:
 
     async def close(self) -> None:
         """Finish what concerns files and note what was used; the database is closed after this."""
+        await self._remove_unnamed(self._lent.end())
         async with self._files:
             self._flush()
 
     def _load(self, id: str) -> Representation | Failure | None:
-        row = self._database.read(records.REPRESENTATION, (id,))
-        found: Representation | Failure | None
+        found: Representation | Failure | None = self._load_representation(id)
+        if found is None and (row := self._database.read(records.FAILURE, (id, self._clock.now()))):
+            found = records.failure(row)
+            self._recent.put(found)
+        return found
+
+    def _load_representation(self, key: str) -> Representation | None:
+        row = self._database.read(records.REPRESENTATION, (key,))
         if row is None:
-            row = self._database.read(records.FAILURE, (id, self._clock.now()))
-            found = None if row is None else records.failure(row)
+            return None
+        found = self._records.representation(row)
+        if found is None:
+            log.error("a body is not what was put: it is discarded", id=key)
+            self._database.post(partial(self._records.drop_unsound, id=key))
         else:
-            found = self._records.representation(row)
-            if found is None:
-                log.error("a body is not what was put: it is discarded", id=id)
-                self._database.post(partial(self._records.drop_unsound, id=id))
-        if found is not None:
             self._recent.put(found)
         return found
 
@@ -162,24 +193,42 @@ class SqliteCache:
             now = self._clock.now()
             action = partial(self._records.keep_failure, resource=resource, given=finished, now=now)
             kept = await self._database.write(action)
-        elif finished.size > INLINE_BYTES:
-            kept = await self._put_file(resource, finished)
         else:
-            kept = await self._put_inline(resource, finished)
-        for evicted, _ in kept.evicted:
-            self._recent.drop(evicted)
+            kept = await self._place(finished, partial(self._records.keep_representation, resource=resource))
+            if kept.digest_before not in (None, finished.digest):
+                self.nondeterministic += 1
+                log.warning(
+                    "nondeterministic: computed again with another result", id=kept.finished.id, model=resource.model
+                )
         self._recent.put(kept.finished)
-        await self._remove_unnamed([file for _, file in kept.evicted if file is not None])
+        await self._let_go(kept.evicted)
         return kept.finished
 
-    async def _put_inline(self, resource: Resource, given: Representation) -> Kept:
+    async def _put_variant(self, primary: Representation, given: Representation) -> Representation:
+        self._flush()
+        kept = await self._place(given, partial(self._records.keep_variant, primary=primary))
+        assert isinstance(kept.finished, Representation)
+        self._recent.put(kept.finished)
+        await self._let_go(kept.evicted)
+        return kept.finished
+
+    async def _let_go(self, gone: Collection[tuple[str, str | None]]) -> None:
+        """Forget what has no row any more, and remove its files."""
+        for key, _ in gone:
+            self._recent.drop(key)
+        await self._remove_unnamed([file for _, file in gone if file is not None])
+
+    async def _place(self, given: Representation, keep: Keep) -> Kept:
+        return await (self._put_file if given.size > INLINE_BYTES else self._put_inline)(given, keep)
+
+    async def _put_inline(self, given: Representation, keep: Keep) -> Kept:
         body = given.body
         if body is None:
             assert given.path is not None, "a representation has a body or a file"
             body = await asyncio.to_thread(given.path.read_bytes)
-        return await self._record(resource, given, replace(given, body=body, path=None, mtime_ns=0), file=None)
+        return await self._record(given, replace(given, body=body, path=None, mtime_ns=0), keep, file=None)
 
-    async def _put_file(self, resource: Resource, given: Representation) -> Kept:
+    async def _put_file(self, given: Representation, keep: Keep) -> Kept:
         name = self._blobs.name(given.digest)
         content = given.path if given.body is None else given.body
         assert content is not None, "a representation has a body or a file"
@@ -189,20 +238,13 @@ class SqliteCache:
                 row = self._database.read("SELECT mtime_ns FROM representation WHERE file = ?", (name,))
                 mtime_ns = await asyncio.to_thread(self._blobs.adopt, name, content, row[0] if row else None)
                 stored = replace(given, body=None, path=self._blobs.path(name), mtime_ns=mtime_ns)
-                return await self._record(resource, given, stored, file=name)
+                return await self._record(given, stored, keep, file=name)
         finally:
             await self._remove_unnamed([name])
 
-    async def _record(
-        self, resource: Resource, given: Representation, stored: Representation, file: str | None
-    ) -> Kept:
+    async def _record(self, given: Representation, stored: Representation, keep: Keep, file: str | None) -> Kept:
         now = self._clock.now()
-        kept = await self._database.write(
-            partial(self._records.keep_representation, resource=resource, given=stored, file=file, now=now)
-        )
-        if kept.digest_before not in (None, given.digest):
-            self.nondeterministic += 1
-            log.warning("nondeterministic: computed again with another result", id=given.id, model=resource.model)
+        kept = await self._database.write(partial(keep, given=stored, file=file, now=now))
         moved = isinstance(kept.finished, Representation) and kept.finished.digest == given.digest
         if moved and given.path is not None and given.path != stored.path:
             await asyncio.to_thread(given.path.unlink, missing_ok=True)
@@ -210,9 +252,10 @@ class SqliteCache:
 
     async def _remove_unnamed(self, names: Collection[str]) -> None:
         """Remove those blobs that no representation uses."""
-        if not names:
+        if not names and not self._lent.kept:
             return
         async with self._files:
             read = partial(self._database.read, "SELECT 1 FROM representation WHERE file = ?")
-            unnamed = [name for name in names if read((name,)) is None]
-            await asyncio.to_thread(self._blobs.remove, unnamed)
+            unnamed = [name for name in self._lent.kept.union(names) if read((name,)) is None]
+            with self._lent.removing(unnamed) as free:
+                await asyncio.to_thread(self._blobs.remove, free)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from etagere.core.etag import ANY, EntityTag, find_ready, pending_tag, short_digest, uncoded
+from etagere.core.etag import ANY, EntityTag, digest_and_name, find_ready, pending_tag, short_digest, uncoded
 
 
 class Standing(Enum):
@@ -42,6 +42,9 @@ class Conditions(NamedTuple):
     if_none_match: tuple[EntityTag, ...] | None = None
 
 
+KnownDigest = Callable[[str], bytes | None]
+"""The SHA-256 of the representation of this name, where it is still known."""
+
 UNCONDITIONAL = Conditions()
 _BY_STANDING = {
     Standing.absent: Decision.start,
@@ -54,26 +57,26 @@ _BY_STANDING = {
 def decide(
     standing: Standing,
     id: str,
-    format: str,
+    names: tuple[str, ...],
     conditions: Conditions,
-    known_digest: Callable[[], bytes | None],
+    known_digest: KnownDigest,
 ) -> tuple[Decision, EntityTag | None]:
     """What to answer, and the ready tag that matched where that is why.
 
     Args:
         standing: What the resource is.
         id: Its id.
-        format: The format that this request would be given.
+        names: The format that this request would be given; with its coded variants, where it depends on
+            the bytes which one that is.
         conditions: What the request says.
-        known_digest: The SHA-256 of the representation where it is still known; asked only when it
-            matters, for it may cost a read.
+        known_digest: Asked only when it matters, for it may cost a read.
     """
     if standing is Standing.refused:  # 5
         return Decision.refused, None
-    if conditions.if_match is not None and not _if_match(standing, id, format, conditions.if_match, known_digest):
+    if conditions.if_match is not None and not _if_match(standing, id, names, conditions.if_match, known_digest):
         return Decision.precondition_failed, None  # 6
     tags = conditions.if_none_match or ()
-    if shown := _current(find_ready(tags, id, format), known_digest):  # 7
+    if shown := _current(find_ready(tags, id, *names), known_digest):  # 7
         return Decision.still_ready, shown
     if ANY in tags and standing is Standing.ready:
         return Decision.still_ready, None
@@ -82,13 +85,14 @@ def decide(
     return _BY_STANDING[standing], None  # 8, 9, 10, 11
 
 
-def _current(shown: EntityTag | None, known_digest: Callable[[], bytes | None]) -> EntityTag | None:
+def _current(shown: EntityTag | None, known_digest: KnownDigest) -> EntityTag | None:
     # A deterministic model has one representation, so a ready tag needs no bytes to be right;
     # only a digest that is known and differs speaks against it.
     if shown is None:
         return None
-    digest = known_digest()
-    return shown if digest is None or shown.opaque.split(".")[1] == short_digest(digest) else None
+    theirs, name = digest_and_name(shown)
+    digest = known_digest(name)
+    return shown if digest is None or theirs == short_digest(digest) else None
 
 
 def _names_pending(tags: tuple[EntityTag, ...], id: str) -> bool:
@@ -99,11 +103,11 @@ def _names_pending(tags: tuple[EntityTag, ...], id: str) -> bool:
 def _if_match(
     standing: Standing,
     id: str,
-    format: str,
+    names: tuple[str, ...],
     tags: tuple[EntityTag, ...],
-    known_digest: Callable[[], bytes | None],
+    known_digest: KnownDigest,
 ) -> bool:
     if ANY in tags:
         return standing in (Standing.ready, Standing.pending)
     strong = [tag for tag in tags if not tag.weak and uncoded(tag) == tag]
-    return _current(find_ready(strong, id, format), known_digest) is not None
+    return _current(find_ready(strong, id, *names), known_digest) is not None

@@ -1,8 +1,9 @@
 """Entity tags (RFC 9110 §8.8.3), and the two of a resource.
 
 The *pending tag* is weak and names the resource alone: `W/"<id>"`. The *ready tag* is strong and
-names the bytes: `"<id>.<digest>.<format>"`. They differ in their opaque part, because caches on the
-way compare a client's tag with the one of a fresh 200 themselves, and weakly.
+names the bytes: `"<id>.<digest>.<format>"`, with `.gz` or `.zst` behind it for a coded variant.
+They differ in their opaque part, because caches on the way compare a client's tag with the one of a
+fresh 200 themselves, and weakly.
 """
 
 from __future__ import annotations
@@ -70,21 +71,30 @@ def short_digest(digest: bytes) -> str:
     return base64.b32encode(digest[:10]).decode("ascii")[:DIGEST_LENGTH].lower()
 
 
-def ready_tag(id: str, digest: bytes, format: str) -> EntityTag:
-    """The tag of a representation with this SHA-256."""
-    return EntityTag(f"{id}.{short_digest(digest)}.{format}")
+def ready_tag(id: str, digest: bytes, name: str) -> EntityTag:
+    """The tag of a representation with this SHA-256; its name is the format's, or that of its coded variant."""
+    return EntityTag(f"{id}.{short_digest(digest)}.{name}")
 
 
-_READY = re.compile(r"([a-z2-7]{32})\.([a-z2-7]{10})\.([a-z0-9]+)")
+def digest_and_name(shown: EntityTag) -> tuple[str, str]:
+    """The short digest and the name in a ready tag."""
+    _, digest, name = shown.opaque.split(".", 2)
+    return digest, name
 
 
-def find_ready(tags: Iterable[EntityTag], id: str, format: str) -> EntityTag | None:
-    """The first tag that is a ready tag of this resource in this format, whatever its digest, as it was given out."""
+_READY = re.compile(r"([a-z2-7]{32})\.([a-z2-7]{10})\.([a-z0-9]+(?:\.(?:gz|zst))?)")
+
+
+def find_ready(tags: Iterable[EntityTag], id: str, *names: str) -> EntityTag | None:
+    """The first tag that is a ready tag of this resource under one of these names, as it was given out.
+
+    A name is a format's, or that of its coded variant; whatever the digest is.
+    """
     for tag in tags:
         if not tag.opaque.startswith(id):
             continue
         bare = uncoded(tag)
         found = _READY.fullmatch(bare.opaque)
-        if found and found[1] == id and found[3] == format:
+        if found and found[1] == id and found[3] in names:
             return EntityTag(bare.opaque)
     return None

@@ -15,10 +15,13 @@ from typing import TypeAlias
 MAX_DEPTH = 32
 """How deep arrays and objects may nest."""
 
+MAX_VALUES = 1_000_000
+"""How many values one JSON text may have, arrays and objects counted too."""
+
 # An unterminated string swallows the rest, which keeps the search linear.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_OTHER_BYTES = bytes(set(range(256)) - set(_STEPS))
+_OTHER_BYTES = bytes(set(range(256)) - set(_STEPS) - {ord(",")})
 
 
 class Number(str):
@@ -40,9 +43,13 @@ def load(text: str) -> Json:
     """Read one JSON text.
 
     Raises:
-        ValueError: it is not JSON (RFC 8259), has NaN or Infinity, or nests deeper than `MAX_DEPTH`.
+        ValueError: it is not JSON (RFC 8259), has NaN or Infinity, more than `MAX_VALUES` values, or nests deeper
+            than `MAX_DEPTH`.
     """
-    if depth(text) > MAX_DEPTH:
+    outline = _outline(text)
+    if sum(map(outline.count, b",[{")) > MAX_VALUES:
+        raise ValueError(f"has more than {MAX_VALUES} values")
+    if _depth(outline) > MAX_DEPTH:
         raise ValueError(f"nests deeper than {MAX_DEPTH} levels")
     try:
         node: Json = _DECODER.decode(text)
@@ -53,8 +60,7 @@ def load(text: str) -> Json:
 
 def depth(text: str) -> int:
     """How deep the brackets of a JSON text nest, those inside strings not counted."""
-    brackets = _STRING.sub("", text).encode("utf-8", "replace").translate(None, _OTHER_BYTES)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+    return _depth(_outline(text))
 
 
 def quote(text: str) -> str:
@@ -73,11 +79,34 @@ def write_array(items: Iterable[str]) -> str:
     return "[" + ",".join(items) + "]"
 
 
+def _outline(text: str) -> bytes:
+    """The brackets and commas of a JSON text, those inside strings left out."""
+    return _STRING.sub(_nothing, text).encode("utf-8", "replace").translate(None, _OTHER_BYTES)
+
+
+def _depth(outline: bytes) -> int:
+    return max(accumulate(map(_STEPS.__getitem__, outline.translate(None, b","))), default=0)
+
+
+# These are Python functions, and not what they call, because other threads get their turn when one is called:
+# a text of some megabytes would hold up everybody else until it has been read.
+def _nothing(string: re.Match[str]) -> str:
+    return ""
+
+
+def _number(spelling: str) -> Number:
+    return Number(spelling)
+
+
+def _members(pairs: list[tuple[str, Json]]) -> Members:
+    return Members(pairs)
+
+
 def _refuse_constant(name: str) -> Json:
     raise ValueError(f"not JSON: {name} is no number")
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _DECODER = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=Members
+    parse_int=_number, parse_float=_number, parse_constant=_refuse_constant, object_pairs_hook=_members
 )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from etagere.core.media import IDENTITY, coded_name
+
 # A body of at most so many bytes is carried and kept as bytes, a larger one as a file.
 INLINE_BYTES = 1024 * 1024
 # So few bytes are read and hashed in less time than it takes to have a thread do it.
@@ -61,7 +63,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A finished result. `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`."""
+    """A finished result, or a variant of it in another format or content coding (`derived`).
+
+    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`.
+    """
 
     id: str
     format: str
@@ -73,6 +78,18 @@ class Representation:
     body: bytes | None = None
     path: Path | None = None
     mtime_ns: int = 0
+    coding: str = IDENTITY
+    derived: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its format and coding, as they stand in its tag."""
+        return self.format if self.coding == IDENTITY else coded_name(self.format, self.coding)
+
+    @property
+    def key(self) -> str:
+        """What it is kept under: the id, and for a variant its name behind that."""
+        return f"{self.id}.{self.name}" if self.derived else self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,8 +30,8 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
-        # Those that the journal does not have, each with what is set when it need not have it any more.
-        self._fresh: dict[tuple[str, int], asyncio.Event] = {}
+        # Those that the journal does not have, each with what is done when it need not have it any more.
+        self._fresh: dict[tuple[str, int], asyncio.Future[None]] = {}
         for row in database.rows("SELECT id, attempt, content FROM outcome ORDER BY rowid"):
             self._take_up(*row)
 
@@ -44,11 +43,10 @@ class Outbox:
         computation.
         """
         key = outcome.resource.id, outcome.attempt
-        collected = self._fresh[key] = asyncio.Event()
+        collected = self._fresh[key] = asyncio.get_running_loop().create_future()
         self._outcomes.put_nowait(outcome)
         try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(collected.wait(), COLLECTED_AT_ONCE_S)
+            await asyncio.wait([collected], timeout=COLLECTED_AT_ONCE_S)
         except asyncio.CancelledError:
             if self._fresh.pop(key, None):
                 self._database.post(partial(_insert, outcome=outcome))
@@ -61,14 +59,14 @@ class Outbox:
         return await self._outcomes.get()
 
     async def defer(self, outcome: Outcome) -> None:
-        """See `ResultQueue.defer`; it stands in the journal already."""
+        """See `ResultQueue.defer`; it stands in the journal, or will in a moment."""
         self._outcomes.put_nowait(outcome)
 
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`; one that a crash brings back is collected again, which changes nothing."""
         key = outcome.resource.id, outcome.attempt
         if collected := self._fresh.pop(key, None):
-            collected.set()
+            collected.set_result(None)
         else:
             self._database.post(partial(_delete, id=outcome.resource.id, attempt=outcome.attempt))
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from etagere.asgi.negotiation import Wanted, negotiate
-from etagere.asgi.openapi import document
+from etagere.asgi.openapi.parameters import example_values
 from etagere.asgi.responses import NOSNIFF, Response, json_response, page_response
 from etagere.errors import NotFound, Stopping, UnknownModel
 from etagere.model import Model
 from etagere.service import Service
 from etagere.web.pages import Templates, static_files
+from etagere.web.reference import Reference
 
 # A robot that follows links would start runs.
 ROBOTS = b"User-agent: *\nDisallow: /\n"
@@ -24,11 +25,11 @@ class Routes:
     def __init__(self, service: Service, templates: Templates, version: str) -> None:
         self._service = service
         self._templates = templates
-        self._version = version
+        self._reference = Reference(service.registry, templates, version)
         self._static = static_files()
         self._described = lru_cache(maxsize=256)(self._model)
+        self._form = lru_cache(maxsize=256)(self._form_page)
         self._fixed: dict[str, Callable[[], Response]] = {
-            "/-/openapi.json": cache(self._openapi),
             "/-/health/live": self._live,
             "/-/health/ready": self._ready,
         }
@@ -45,9 +46,12 @@ class Routes:
             return _text(ROBOTS)
         if found := self._fixed.get(path):
             return found()
+        if explained := self._reference(path, accept, root):
+            return explained
         folder, _, name = path.removeprefix("/-/").partition("/")
         if folder == "models" and name:
-            return self._described(name)
+            page = negotiate(accept, "application/json") is Wanted.page
+            return self._form(name) if page else self._described(name)
         if folder == "static" and name in self._static:
             return self._file(name)
         raise NotFound("The models are listed at the root.")
@@ -56,9 +60,7 @@ class Routes:
         models = [self._summary(model) for model in self._newest()]
         if negotiate(accept, "application/json") is Wanted.page:
             return page_response(self._templates.catalogue(models, ""))
-        response = json_response({"models": models})
-        response.headers.append((b"vary", b"Accept"))
-        return response
+        return _negotiated({"models": models})
 
     def _newest(self) -> list[Model]:
         names = dict.fromkeys(model.name for model in self._service.registry.models.values())
@@ -69,12 +71,19 @@ class Routes:
         links = {"self": model.name, "description": f"-/models/{model.name}"}
         return {"name": model.name, "version": model.version, "summary": summary, "links": links}
 
-    def _model(self, name: str) -> Response:
+    def _versions(self, name: str) -> tuple[Model, list[str]]:
+        """The newest version of a model, and the names of all."""
         versions = [model.version for model in self._service.registry.models.values() if model.name == name]
         if not versions:
             raise UnknownModel("The models are listed at the root.")
-        model = self._service.registry.find(name)[0]
-        return json_response(
+        return self._service.registry.find(name)[0], versions
+
+    def _form_page(self, name: str) -> Response:
+        return page_response(self._templates.model(*self._versions(name), "../../"))
+
+    def _model(self, name: str) -> Response:
+        model, versions = self._versions(name)
+        return _negotiated(
             {
                 "name": model.name,
                 "version": model.version,
@@ -84,13 +93,10 @@ class Routes:
                 "format": model.format,
                 "time_limit": model.options.time_limit,
                 "parameters": model.parameters.json_schema(),
-                "examples": [dict(example) for example in model.options.examples],
+                "examples": example_values(model),
                 "links": {"self": f"../../{model.name}", "pinned": f"../../{model.key}"},
             }
         )
-
-    def _openapi(self) -> Response:
-        return json_response(document(self._service.registry, "Etagere", self._version))
 
     def _live(self) -> Response:
         return json_response({"status": "live"}, control=b"no-store")
@@ -102,6 +108,13 @@ class Routes:
 
     def _file(self, name: str) -> Response:
         return _text(self._static[name][1], self._static[name][0])
+
+
+def _negotiated(document: dict[str, Any]) -> Response:
+    """A document that people get as a page."""
+    response = json_response(document)
+    response.headers.append((b"vary", b"Accept"))
+    return response
 
 
 def _text(body: bytes, media_type: bytes = b"text/plain; charset=utf-8") -> Response:

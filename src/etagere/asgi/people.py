@@ -1,0 +1,132 @@
+"""What a person sees in the place of a document: when that is wanted, and what it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from etagere.asgi import responses
+from etagere.asgi.negotiation import Wanted, negotiate
+from etagere.asgi.responses import Response
+from etagere.core.canonical import encode
+from etagere.core.conditions import Conditions
+from etagere.core.etag import ANY
+from etagere.core.representation import Representation
+from etagere.errors import PreconditionFailed, Problem
+from etagere.logs import get_logger
+from etagere.model import Model
+from etagere.service import Address, Service
+
+log = get_logger("etagere.http")
+
+# To a client that takes either of these, a page would be the worse answer.
+_DOCUMENTS = ("application/problem+json", "application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A format of a result, and the way to it."""
+
+    name: str
+    media_type: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A ready result as a page shows it.
+
+    `beginning` are its bytes, the first ones only where it is larger; `query` is the canonical
+    query string, or None where that is forgotten; `source` leads to the bytes themselves, `base`
+    from the page to the root.
+    """
+
+    found: Representation
+    model: str
+    beginning: bytes
+    query: str | None
+    formats: tuple[Link, ...]
+    source: str
+    base: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether the beginning is all there is."""
+        return len(self.beginning) == self.found.size
+
+
+class PeoplePages(Protocol):
+    """The pages of a resource."""
+
+    def waiting(self, status: dict[str, Any], base: str, result: str) -> bytes:
+        """The page that follows a run: from the status document, the way to the root and that to the result."""
+        ...
+
+    def result(self, shown: Shown) -> bytes:
+        """The page of a result."""
+        ...
+
+    def problem(self, document: dict[str, Any], base: str, form: str | None) -> bytes:
+        """The page of a problem document; `form` leads to the form with the inputs, where there is one."""
+        ...
+
+
+async def result_page(
+    service: Service, pages: PeoplePages, found: Representation, address: Address, conditions: Conditions
+) -> Response | None:
+    """The page of a result, of a large one its beginning; None where its file is lost. It is made outside the loop.
+
+    Raises:
+        PreconditionFailed: If-Match names a tag, and a page has none.
+    """
+    if conditions.if_match is not None and ANY not in conditions.if_match:
+        raise PreconditionFailed("If-Match names a tag, and a page has none.")
+    try:
+        async with aclosing(service.cache.stream(found)) as stream:  # type: ignore[type-var]
+            beginning = await anext(stream, b"")
+    except FileNotFoundError:
+        log.error("stored result lost", id=found.id)
+        await service.cache.discard(found.id)
+        return None
+    page = await asyncio.to_thread(pages.result, _shown(service, found, address, beginning))
+    return responses.page_response(page)
+
+
+def wants_problem_page(accept: bytes | None) -> bool:
+    """Whether a problem is to be a page: `text/html` is named and preferred to every kind of JSON."""
+    return all(negotiate(accept, document) is Wanted.page for document in _DOCUMENTS)
+
+
+def explain(service: Service, pages: PeoplePages, response: Response, path: str, query: str) -> None:
+    """Put a page in the place of the problem document that a response to this path and query has."""
+    document = response.problem or {}
+    page = pages.problem(document, "../" * (path.count("/") - 1), _form(service, path, query, document.get("id")))
+    ours = (b"content-type", b"content-length", b"x-content-type-options")
+    response.headers = [field for field in response.headers if field[0] not in ours] + responses.html_headers(page)
+    response.body = page
+
+
+def _form(service: Service, path: str, query: str, id: str | None) -> str | None:
+    """The way from the root to the form that holds the inputs of a request, or of the resource `id`."""
+    if ghost := service.cache.ghost(id) if id else None:
+        path, _, query = ghost.uri.partition("?")
+    try:
+        model, _, _ = service.registry.find(path.removeprefix("/"))
+    except Problem:
+        return None
+    return f"-/models/{model.name}" + (f"?{query}" if query else "")
+
+
+def _shown(service: Service, found: Representation, address: Address, beginning: bytes) -> Shown:
+    base, ghost = address.base, service.cache.ghost(found.id)
+    path, _, query = ghost.uri.partition("?") if ghost else ("", "", "")
+    model = service.registry.models.get(address.model)
+    links = _links(model, base + path.removeprefix("/"), query) if model and ghost else ()
+    return Shown(found, address.model, beginning, query if ghost else None, links, f"{base}r/{found.id}", base)
+
+
+def _links(model: Model, path: str, query: str) -> tuple[Link, ...]:
+    behind = f"?{query}" if query else ""
+    return tuple(Link(*given, f"{path}.{encode(given.name)}{behind}") for given in model.formats)

@@ -1,0 +1,1 @@
+"""Results in other formats than the one that the model's process has written."""
