@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import sys
-import time
 from typing import Any
 
 from httplint.message import HttpRequestLinter, HttpResponseLinter
@@ -20,7 +19,7 @@ def lint(exchange: dict[str, Any]) -> list[dict[str, str]]:
     target = f"http://localhost{exchange['target']}"
     request.process_request_topline(exchange["method"].encode(), target.encode(), b"1.1")
     request.process_headers([(name.encode(), value.encode()) for name, value in exchange["fields"]])
-    response = HttpResponseLinter(start_time=time.time(), _related=request)
+    response = HttpResponseLinter(start_time=exchange["received"], _related=request)
     response.is_head_response = exchange["method"] == "HEAD"
     response.process_response_topline(b"1.1", str(exchange["status"]).encode(), exchange["reason"].encode())
     response.process_headers([(name.encode(), value.encode()) for name, value in exchange["head"]])

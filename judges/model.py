@@ -28,6 +28,12 @@ def large(fill: int) -> bytes:
 
 
 @app.model(version="1")
+def length(text: str) -> int:
+    """How many characters have arrived."""
+    return len(text)
+
+
+@app.model(version="1")
 def refusing(x: int) -> int:
     """Refuses."""
     raise etagere.Refused(f"{x} is not wanted")

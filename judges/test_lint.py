@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,6 +21,8 @@ TOLERATED = {
     "STATUS_URI_TOO_LONG": "it says no more than that the status is 414",
     "RANGE_CL_FULL": "of a body shorter than the range that REDbot asks for, the range is the whole",
 }
+JSON = {"Content-Type": "application/json"}
+ORIGIN = "https://elsewhere.example"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
@@ -27,8 +31,9 @@ class Ask(NamedTuple):
 
     status: int
     target: str
-    fields: dict[str, str] = {}
+    fields: Mapping[str, str] = MappingProxyType({})
     method: str = "GET"
+    content: bytes | None = None
 
 
 ANSWERS = {
@@ -42,7 +47,20 @@ ANSWERS = {
     "HEAD 202": Ask(202, "/gated?gate=shut", method="HEAD"),
     "HEAD 200": Ask(200, "/gated?gate=open", method="HEAD"),
     "HEAD 200 file": Ask(200, "/large?fill=1", method="HEAD"),
+    "200 coded": Ask(200, "/gated?gate=open", {"Accept-Encoding": "gzip"}),
+    "200 page": Ask(200, "/gated?gate=open", {"Accept": HTML}),
+    "206": Ask(206, "/gated?gate=open", {"Range": "bytes=0-9"}),
+    "206 file": Ask(206, "/large?fill=1", {"Range": "bytes=1000000-1999999"}),
+    "416": Ask(416, "/large?fill=1", {"Range": "bytes=9999999-"}),
+    "202 waited": Ask(202, "/gated?gate=shut", {"Prefer": "wait=1"}),
+    "304 waited": Ask(304, "/gated?gate=shut", {"Prefer": "wait=1", "If-None-Match": "PENDING"}),
+    "504": Ask(504, "/gated?gate=never", {"Cache-Control": "only-if-cached"}),
+    "QUERY": Ask(303, "/gated", JSON, "QUERY", b'{"gate":"open"}'),
+    "QUERY without a type": Ask(400, "/gated", method="QUERY", content=b"gate=open"),
+    "QUERY of another type": Ask(415, "/gated", {"Content-Type": "text/plain"}, "QUERY", b"gate=open"),
     "OPTIONS": Ask(204, "/gated?gate=open", method="OPTIONS"),
+    "preflight": Ask(204, "/gated", {"Origin": ORIGIN, "Access-Control-Request-Method": "QUERY"}, "OPTIONS"),
+    "200 elsewhere": Ask(200, "/gated?gate=open", {"Origin": ORIGIN}),
     "400": Ask(400, "/gated?gaet=open"),
     "404 model": Ask(404, "/nothing"),
     "404 alias": Ask(404, f"/r/{'a' * 32}"),
@@ -61,12 +79,18 @@ ANSWERS = {
     "models": Ask(200, "/"),
     "models page": Ask(200, "/", {"Accept": HTML}),
     "model": Ask(200, "/-/models/gated"),
+    "model page": Ask(200, "/-/models/gated", {"Accept": HTML}),
+    "documentation": Ask(200, "/-/docs"),
+    "problems": Ask(200, "/-/problems/"),
+    "problem": Ask(200, "/-/problems/refused"),
+    "problem page": Ask(200, "/-/problems/refused", {"Accept": HTML}),
     "OpenAPI": Ask(200, "/-/openapi.json"),
     "live": Ask(200, "/-/health/live"),
     "ready": Ask(200, "/-/health/ready"),
     "robots": Ask(200, "/robots.txt"),
     "style": Ask(200, "/-/static/style.css"),
     "status": Ask(200, "/r/ID/status"),
+    "events": Ask(200, "/r/ID/events"),
     "status page": Ask(200, "/r/ID/status", {"Accept": HTML}),
 }
 ASKED_BY_REDBOT = [name for name, ask in ANSWERS.items() if ask.method == "GET" and not ask.fields and name != "414"]
@@ -78,7 +102,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("judged")
     with Service(folder, RETIRED="1") as service:
         assert service.result("/retired?x=1").status == 200
-        service.restart(RETIRED="", ETAGERE_MAX_PENDING="1")
+        service.restart(RETIRED="", ETAGERE_MAX_PENDING="1", ETAGERE_CORS_ORIGINS=f'["{ORIGIN}"]')
         service.open("open")
         for target in ("/gated?gate=open", "/large?fill=1", "/refusing?x=1", "/failing?x=1"):
             service.result(target)
@@ -103,8 +127,8 @@ def exchange(service: Service, ask: Ask) -> dict[str, Any]:
     fields = {"User-Agent": "judges", **{name: words.get(value, value) for name, value in ask.fields.items()}}
     target = ask.target.replace("ID", ready[1:33])
     connection = HTTPConnection(service.netloc, timeout=30)
-    connection.request(ask.method, target, headers=fields)
-    answer = connection.getresponse()
+    connection.request(ask.method, target, ask.content, fields)
+    answer, received = connection.getresponse(), time.time()
     content = answer.read()
     connection.close()
     assert answer.status == ask.status, (ask, answer.status, content)
@@ -112,6 +136,7 @@ def exchange(service: Service, ask: Ask) -> dict[str, Any]:
         "method": ask.method,
         "target": target,
         "fields": list(fields.items()),
+        "received": received,
         "status": answer.status,
         "reason": answer.reason,
         "head": answer.getheaders(),
