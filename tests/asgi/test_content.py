@@ -81,6 +81,17 @@ async def test_a_range_is_never_a_path(cache: SqliteCache, large: Representation
     assert body == (BODY if field == b"bytes=0-" else BODY[5:2_000_000])
 
 
+async def test_several_ranges_of_a_coded_variant_are_the_whole(cache: SqliteCache, large: Representation) -> None:
+    for field, status, length in ((b"bytes=0-1,5-6", 200, len(BODY)), (b"bytes=5-6", 206, 2)):
+        coded = Response(200, [(b"content-encoding", b"gzip"), (b"content-length", b"%d" % large.size)])
+        response = await filled(coded, large, cache, {"method": "GET"}, {b"range": field})
+        start, *contents = await sent(response)
+        assert start["status"] == status
+        assert dict(start["headers"])[b"content-length"] == b"%d" % length
+        assert dict(start["headers"])[b"content-encoding"] == b"gzip"
+        assert sum(len(message["body"]) for message in contents) == length
+
+
 async def test_head_has_no_content(cache: SqliteCache, large: Representation) -> None:
     for scope in ({}, PATHSEND):
         start, content = await sent(await answer(cache, large, {"method": "HEAD", **scope}), head=True)

@@ -32,7 +32,9 @@ async def filled(
         return await _whole(response, found, cache, scope)
     if len(spans) == 1:
         return await _part(response, found, cache, spans[0])
-    if sum(span.length for span in spans) > INLINE_BYTES:
+    coded = any(name == b"content-encoding" for name, _ in response.headers)
+    # A client would take the boundaries for coded, too.
+    if coded or sum(span.length for span in spans) > INLINE_BYTES:
         return await _whole(response, found, cache, scope)
     return await _parts(response, found, cache, spans)
 
