@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from etagere.asgi import responses
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.responses import Response
+from etagere.core import media
 from etagere.core.canonical import encode
 from etagere.core.conditions import Conditions
 from etagere.core.etag import ANY
 from etagere.core.representation import Representation
-from etagere.errors import PreconditionFailed, Problem
+from etagere.errors import NotAcceptable, PreconditionFailed, Problem
 from etagere.logs import get_logger
 from etagere.model import Model
-from etagere.service import Address, Service
+from etagere.service import Address, Seen, Service
 
 log = get_logger("etagere.http")
 
@@ -85,15 +86,28 @@ async def result_page(
     if conditions.if_match is not None and ANY not in conditions.if_match:
         raise PreconditionFailed("If-Match names a tag, and a page has none.")
     try:
-        readable = found
+        readable = await _readable(service, found, address)
         async with aclosing(service.cache.stream(readable)) as stream:  # type: ignore[type-var]
             beginning = await anext(stream, b"")
     except FileNotFoundError:
-        log.error("stored result lost", id=found.id)
-        await service.cache.discard(found.id)
+        log.error("stored result lost", id=found.key)
+        await service.cache.discard(found.key)
         return None
     page = await asyncio.to_thread(pages.result, _shown(service, found, address, readable, beginning))
     return responses.page_response(page)
+
+
+async def _readable(service: Service, found: Representation, address: Address) -> Representation:
+    """A result, or the form of it that a page can read: of an Arrow stream its CSV, whose beginning is enough."""
+    csv = next((format for format in address.formats if format.name == "csv"), None)
+    if found.media_type != media.ARROW or csv is None:
+        return found
+    wanted = replace(address, format=csv.name, media_type=csv.media_type, codings=())
+    try:
+        given = (await service.present(wanted, Seen(None, found))).found
+    except NotAcceptable:
+        return found
+    return given if isinstance(given, Representation) else found
 
 
 def wants_problem_page(accept: bytes | None) -> bool:
