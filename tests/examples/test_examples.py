@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erfc
 
@@ -35,6 +35,8 @@ def example(name: str) -> ModuleType:
 heat = example("heat").heat
 epidemic = example("epidemic").epidemic
 predators = example("epidemic").predators
+oscillator = example("oscillator").oscillator
+oscillogram = example("oscillator").oscillogram
 
 
 def test_heat_reaches_the_steady_state_between_its_ends() -> None:
@@ -217,3 +219,23 @@ def test_the_published_filter_says_why_it_does_not_run(parameters: list[str], pa
     done = run("circuit.py", "lowpass", *parameters, **({} if path is None else {"PATH": path}))
     assert (done.returncode != 0, done.stdout) == (True, "")
     assert word in done.stderr
+
+
+@settings(deadline=None)  # the first call imports pandas
+@given(frequency=st.floats(0.01, 10), damping=st.floats(0, 0.99))
+def test_an_oscillator_never_leaves_the_envelope_of_its_damping(frequency: float, damping: float) -> None:
+    frame = oscillator(frequency, damping, points=50)
+    assert list(frame.columns) == ["time", "displacement"]
+    envelope = np.exp(-damping * 2 * np.pi * frequency * frame["time"]) / math.sqrt(1 - damping**2)
+    assert (frame["displacement"].abs() <= envelope * (1 + 1e-9)).all()
+    assert frame["displacement"][0] == 1.0
+
+
+def test_an_oscillator_without_damping_comes_back() -> None:
+    frame = oscillator(2.0, damping=0.0, seconds=0.5, points=3)
+    np.testing.assert_allclose(frame["displacement"], [1, -1, 1], atol=1e-12)
+
+
+def test_an_oscillogram_says_what_it_shows() -> None:
+    (axes,) = oscillogram(2.0).axes
+    assert axes.get_title() == "2 Hz, damping 0.1"
