@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -32,4 +33,22 @@ class Bare(Etagere):
         await send(self._content)
 
 
-app = Bare(Path(os.environ["BENCHMARK_ANSWER"]))
+class Sleeping(Bare):
+    """Sends it after `seconds`."""
+
+    def __init__(self, recorded: Path, seconds: float) -> None:
+        super().__init__(recorded)
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sleep, and send the answer."""
+        await asyncio.sleep(self._seconds)
+        await super().__call__(scope, receive, send)
+
+
+def _chosen(recorded: Path) -> Bare:
+    seconds = os.environ.get("BENCHMARK_SLEEP")
+    return Sleeping(recorded, float(seconds)) if seconds else Bare(recorded)
+
+
+app = _chosen(Path(os.environ["BENCHMARK_ANSWER"]))

@@ -50,3 +50,12 @@ def counted(n: int) -> int:
         lines.write(f"{n}\n")
     time.sleep(0.5)
     return n
+
+
+@app.model(version="1", media_type="application/octet-stream")
+def file(size: int) -> Path:
+    """So many zeros, which take no room."""
+    path = Path(os.environ["RUN_DIR"], "zeros")
+    with path.open("wb") as made:
+        made.truncate(size)
+    return path

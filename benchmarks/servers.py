@@ -29,7 +29,21 @@ def service(**environment: str) -> Iterator[Server]:
 
 
 @contextmanager
-def bare(answer: Answer) -> Iterator[Server]:
+def told(**environment: str) -> Iterator[Server]:
+    """The service with runs that end when it is told to, and an empty data directory."""
+    with _served("outcomes.py", environment) as server:
+        yield server
+
+
+@contextmanager
+def sleeping(answer: Answer, seconds: float) -> Iterator[Server]:
+    """The bare application, which sleeps first."""
+    with bare(answer, BENCHMARK_SLEEP=str(seconds)) as server:
+        yield server
+
+
+@contextmanager
+def bare(answer: Answer, **environment: str) -> Iterator[Server]:
     """The bare application, which sends what the service once sent."""
     # Date and Server are the server's own.
     fields = [field for field in answer.fields if field[0] not in ("date", "server")]
@@ -37,8 +51,15 @@ def bare(answer: Answer) -> Iterator[Server]:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(record, file)
         file.flush()
-        with _served("bare.py", {"BENCHMARK_ANSWER": file.name}) as server:
+        with _served("bare.py", {"BENCHMARK_ANSWER": file.name, **environment}) as server:
             yield server
+
+
+@contextmanager
+def bare_file(path: Path) -> Iterator[Server]:
+    """The bare application that has its server send a file."""
+    with _served("bare_file.py", {"BENCHMARK_FILE": str(path)}) as server:
+        yield server
 
 
 @contextmanager

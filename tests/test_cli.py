@@ -259,6 +259,8 @@ def test_a_retired_version_is_served_from_the_cache_and_else_gone(file: Path, tm
         assert server.get(f"/r/{tag[1:33]}").etag == tag
         gone = server.get("/area@1?radius=2")
         assert (gone.status, gone.json()["type"]) == (410, "/-/problems/retired-version")
+        # Its grammar is gone with it, so a QUERY cannot be read any more.
+        assert server.query("/area@1", {"radius": 1}).status == 410
         new = server.get("/area?radius=1", tag)
         assert (new.status, new.etag) == (202, f'W/"{resource_id("/area@2?radius=1")}"')
         assert server.result("/area?radius=1").json() == 4.0

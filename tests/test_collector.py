@@ -25,6 +25,10 @@ pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
 
 
+def curve(x: int = 0) -> "Figure":  # type: ignore[name-defined]  # noqa: F821, UP037
+    """What the service knows to be a figure, with or without the library."""
+
+
 class Place:
     """A collector at work, with runs that have been claimed."""
 
@@ -36,8 +40,10 @@ class Place:
         self.outbox = Outbox(self.database)
         self.cache = SqliteCache(self.database, self.clock, directory / "blobs", 1 << 30, 1 << 20)
         self.settled: asyncio.Queue[Resource] = asyncio.Queue()
+        registry = Registry()
+        registry.model(version="1")(curve)
         self.collector = Collector(
-            Registry(), self.outbox, self.cache, self.table, self.clock,
+            registry, self.outbox, self.cache, self.cache, self.table, self.clock,
             max_result=1 << 30, settled=self.settled.put_nowait,
         )  # fmt: skip
 
@@ -49,6 +55,13 @@ class Place:
         path.parent.mkdir()
         path.write_bytes(body)
         return outcome(resource(name), path=path)
+
+    async def figure(self, name: str, png: bytes, svg: bytes) -> Outcome:
+        """The outcome of a run that has written a second format."""
+        written = await self.result(name, png)
+        assert written.path is not None
+        written.path.with_name("result.svg").write_bytes(svg)
+        return replace(written, resource=resource(name, "curve@1"), media_type="image/png")
 
     async def failure(self, name: str) -> Outcome:
         return replace(await self.result(name, b""), kind=Kind.failed, path=None)
@@ -143,3 +156,37 @@ async def test_an_outcome_that_cannot_be_collected_is_lost_alone(
     assert place.cache.get("sound") is not None
     assert caplog.text.count("ValueError: the result is not a regular file") == 2
     assert "Two canonical URIs" in caplog.text
+
+
+async def test_the_second_format_of_a_figure_is_kept_with_the_first(place: Place) -> None:
+    for name, svg in (("a", b"<svg/>"), ("b", b"<svg>" + b" " * 2 * MIB)):
+        await place.outbox.put(await place.figure(name, b"png", svg))
+        await place.ends()
+        kept = place.cache.variant(name, "svg")
+        assert kept is not None
+        assert (kept.media_type, kept.size, kept.format) == ("image/svg+xml", len(svg), "svg")
+        assert b"".join([chunk async for chunk in place.cache.stream(kept)]) == svg
+
+
+async def test_a_figure_that_is_collected_twice_keeps_both_formats(place: Place) -> None:
+    """As after a crash between the cache and the run table: what was moved in is not there any more."""
+    figure = await place.figure("a", os.urandom(2 * MIB), os.urandom(2 * MIB))
+    assert figure.path is not None
+    folder = figure.path.parent
+    await place.outbox.put(figure)
+    await place.ends()
+    kept = place.cache.get("a"), place.cache.variant("a", "svg")
+    await place.table.submit(figure.resource)
+    await place.table.claim(["default"])
+    assert not folder.exists()
+    await place.outbox.put(replace(figure, attempt=2))
+    await place.ends()
+    assert (place.cache.get("a"), place.cache.variant("a", "svg")) == kept
+
+
+async def test_what_lies_beside_the_result_of_another_model_is_not_published(place: Place) -> None:
+    figure = await place.figure("a", b"png", b"<svg/>")
+    await place.outbox.put(replace(figure, resource=resource("a")))
+    await place.ends()
+    assert isinstance(place.cache.get("a"), Representation)
+    assert place.cache.variant("a", "svg") is None

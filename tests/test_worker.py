@@ -39,7 +39,10 @@ class Place:
         self.table = MemoryRunTable(self.database, self.clock, 100, lambda model: None, lambda model: "default")
         self.outbox = Outbox(self.database)
         self.supervisor = Supervisor(describe(self.registry), self.directory, max_result=1 << 20, clock=self.clock)
-        self.worker = Worker(self.registry, self.table, self.outbox, self.supervisor, self.clock)
+        self.cancelled: list[str] = []
+        self.worker = Worker(
+            self.registry, self.table, self.outbox, self.supervisor, self.clock, cancelled=self.cancelled.append
+        )
 
     async def submit(self, path: str) -> Resource:
         """Submit what a URI without defaults stands for."""
@@ -114,6 +117,7 @@ async def test_a_run_that_its_model_does_not_know_any_more_is_cancelled(
     fresh = await place.submit("double?x=1")
     await place.work()
     assert place.table.get(stale.id) is None
+    assert place.cancelled == [stale.id]
     assert (await place.outcome()).resource == fresh
     assert place.database.rows("SELECT id FROM run") == [(fresh.id,)]
     (told,) = [record.message for record in caplog.records if "cancelled" in record.message]

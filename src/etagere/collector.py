@@ -6,6 +6,8 @@ import asyncio
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from etagere import contents
@@ -14,10 +16,11 @@ from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned
 from etagere.core.pacing import remember
 from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
-from etagere.errors import StorageFull
+from etagere.errors import Evicted, StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
-from etagere.ports import Cache, Clock, ResultQueue, RunTable
+from etagere.ports import Cache, Clock, ResultQueue, RunTable, Variants
+from etagere.results import SECOND, second_format
 
 log = get_logger("etagere.collector")
 
@@ -37,6 +40,7 @@ class Collector:
         registry: Registry,
         results: ResultQueue,
         cache: Cache,
+        variants: Variants,
         runs: RunTable,
         clock: Clock,
         *,
@@ -46,12 +50,13 @@ class Collector:
         self._registry = registry
         self._results = results
         self._cache = cache
+        self._variants = variants
         self._runs = runs
         self._clock = clock
         self._max_result = max_result
         self._settled = settled
         # What waits for room; large results as they were found, not to be read and hashed again each time.
-        self._waiting: dict[tuple[str, int], Representation | None] = {}
+        self._waiting: dict[tuple[str, int], Representation | Failure | None] = {}
 
     async def collect(self) -> None:
         """Collect outcomes for ever."""
@@ -88,16 +93,39 @@ class Collector:
         key, run = _key(outcome), self._runs.get(outcome.resource.id)
         finished = self._waiting.get(key) or self._kept_before(outcome) or await self._finished(outcome, run)
         try:
-            await self._cache.put(outcome.resource, finished)
+            kept = await self._cache.put(outcome.resource, finished)
+            await self._keep_second(outcome, kept)
         except StorageFull as full:
             if key not in self._waiting:
                 log.error("result kept until there is room", id=key[0], reason=full.detail)
-            self._waiting[key] = finished if isinstance(finished, Representation) and finished.path else None
+            unmoved = isinstance(finished, Representation) and finished.path is not None and finished.path.exists()
+            self._waiting[key] = finished if unmoved else None
             raise
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
-        await self._runs.advance(outcome.resource.id, event)
-        self._settled(outcome.resource)
+        # Who waits for the end need not wait until it is recorded, too.
+        await asyncio.gather(self._runs.advance(outcome.resource.id, event), self._tell(outcome.resource))
         await self._forget(outcome)
+
+    async def _tell(self, resource: Resource) -> None:
+        self._settled(resource)
+
+    async def _keep_second(self, outcome: Outcome, primary: Representation | Failure) -> None:
+        """Keep the second format, where the run of this model writes one."""
+        model = self._registry.models.get(outcome.resource.model)
+        format = second_format(model.returned) if model else None
+        if format is None or outcome.path is None or not isinstance(primary, Representation):
+            return
+        path = outcome.path.with_name(SECOND)
+        try:
+            size, digest, body = await asyncio.to_thread(contents.read, path, self._max_result)
+        except FileNotFoundError:
+            return  # moved into the cache before a crash
+        second = replace(
+            primary, format=format.name, media_type=format.media_type, size=size, digest=digest, body=body,
+            path=None if body is not None else path, mtime_ns=0, derived=True,
+        )  # fmt: skip
+        with suppress(Evicted):
+            await self._variants.put_variant(primary, second)
 
     def _kept_before(self, outcome: Outcome) -> Representation | None:
         """What a crash has let us collect twice: its file is in the cache already."""

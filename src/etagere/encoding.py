@@ -15,11 +15,9 @@ import orjson
 from pydantic import BaseModel
 
 from etagere.core import media
-from etagere.errors import EtagereError
+from etagere.errors import EncodingError
 
-
-class EncodingError(EtagereError):
-    """A model returned what cannot be a result; the message is for clients and says why."""
+_ANNOTATED = frozenset({"pandas", "polars", "pyarrow", "matplotlib"})
 
 
 def encode(
@@ -59,13 +57,21 @@ def _json(value: object, nan: Literal["refuse", "null"]) -> bytes:
         # orjson hides what the default function raised behind a sentence of its own.
         reason = error.__cause__ if isinstance(error.__cause__, EncodingError) else error
         wrong_key = _misnamed(value) if "Dict key" in str(error) else None
-        raise EncodingError(f"the result is not JSON: {wrong_key or reason}") from error
+        raise EncodingError(f"the result is not JSON: {wrong_key or _hint(value) or reason}") from error
     # orjson writes NaN and infinity as null, silently; without a null there was none.
     if nan == "refuse" and b"null" in body:
         culprit = _non_finite(value, "")
         if culprit is not None:
             raise EncodingError(f'{culprit or "the result"} is not a finite number; nan="null" would make it null')
     return body
+
+
+def _hint(value: object) -> str | None:
+    """What to do about a table or a figure that nobody was told of."""
+    kind = type(value)
+    if kind.__module__.partition(".")[0] not in _ANNOTATED:
+        return None
+    return f"say in the function's annotation that it returns a {kind.__name__}"
 
 
 def _plain(value: object) -> object:

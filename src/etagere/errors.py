@@ -9,6 +9,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     │   ├── ImportFailed            the model's file does not import
     │   └── DirectoryLocked         another service holds the data directory
     ├── LostProcess                 a process of ours died under a run
+    ├── EncodingError               a model returned what cannot be a result
     ├── Evicted                     a representation left the cache under its variant
     └── Problem                     an answer to a client
         ├── MalformedRequest 400    ├── InvalidParameters 400
@@ -79,6 +80,10 @@ class ParameterError:
         """The fault as it stands in a problem document's `errors`."""
         fault = {"parameter": self.parameter, "reason": self.reason}
         return fault if self.value is None else {**fault, "value": self.value}
+
+
+class EncodingError(EtagereError):
+    """A model returned what cannot be a result; the message is for clients and says why."""
 
 
 class Evicted(EtagereError):

@@ -52,7 +52,8 @@ class RunTable(Protocol):
     async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
         """Apply an event of the life cycle; the run after it, or None if there is no such run or attempt.
 
-        With an `attempt`, an event of another attempt changes nothing.
+        With an `attempt`, an event of another attempt changes nothing. Whoever looks sees the event from the
+        beginning, however long recording it takes.
         """
         ...
 
@@ -111,7 +112,7 @@ class Cache(Protocol):
         ...
 
     async def discard(self, id: str) -> None:
-        """Forget a representation or failure; its ghost stays."""
+        """Forget a representation with its variants, or a failure, or by its key a variant; the ghost stays."""
         ...
 
 

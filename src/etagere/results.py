@@ -12,6 +12,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_type
 from etagere.core import media
 from etagere.core.media import Format
 
+SECOND = "result.svg"
+"""The file beside its result in which the run of a figure leaves the second format."""
+
 _TABLES = frozenset({"pandas.DataFrame", "polars.DataFrame", "pyarrow.Table", "pyarrow.RecordBatch"})
 _FIGURES = frozenset({"matplotlib.Figure"})
 # How they are called where their module is not imported: inside the function, or for type checkers alone.
@@ -51,6 +54,11 @@ def returned(function: Callable[..., Any]) -> Returned:
         if name in _FIGURES:
             return Returned.figure
     return Returned.columns if _may_be_columns(annotation) else Returned.value
+
+
+def second_format(kind: Returned) -> Format | None:
+    """The format that a run writes beside the primary one."""
+    return _SVG if kind is Returned.figure else None
 
 
 def formats(kind: Returned) -> tuple[Format, ...]:

@@ -34,7 +34,8 @@ CREATE TABLE ghost (
 );
 CREATE INDEX ghost_by_asked ON ghost (asked);
 
--- `file` is the name below the blob directory of a body that is not in `body`.
+-- `file` is the name below the blob directory of a body that is not in `body`. The id of a variant is that of its
+-- resource, a dot, and the name of its format and coding.
 CREATE TABLE representation (
     id TEXT PRIMARY KEY,
     format TEXT NOT NULL,
@@ -90,8 +91,9 @@ BEGIN
     DELETE FROM body WHERE id = old.id;
 END;
 
+-- A long URI counts as several, so that a million of the longest do not fill the disk.
 CREATE TRIGGER ghost_kept AFTER INSERT ON ghost
-BEGIN UPDATE total SET ghosts = ghosts + 1; END;
+BEGIN UPDATE total SET ghosts = ghosts + 1 + length(new.uri) / 16384; END;
 
 CREATE TRIGGER ghost_dropped AFTER DELETE ON ghost
-BEGIN UPDATE total SET ghosts = ghosts - 1; END;
+BEGIN UPDATE total SET ghosts = ghosts - 1 - length(old.uri) / 16384; END;

@@ -360,6 +360,26 @@ class CacheContract(_Contract):
             received += chunk
         assert received == b"x" * self.LARGE
 
+    @pytest.mark.parametrize("size", [5, LARGE])
+    @pytest.mark.parametrize("span", [(0, 0), (0, 1), (1, 4), (3, None), (5, 5), (2, LARGE - 1)])
+    async def test_a_stream_is_what_lies_between(
+        self, cache: Cache, tmp_path: Path, size: int, span: tuple[int, int | None]
+    ) -> None:
+        body = hashlib.shake_128(b"").digest(size)
+        kept = await cache.put(resource("a"), self._in_file(tmp_path / "result", body))
+        assert isinstance(kept, Representation)
+        assert b"".join([chunk async for chunk in cache.stream(kept, *span)]) == body[slice(*span)]
+
+    async def test_a_file_that_is_lent_can_be_opened_after_it_was_discarded(self, cache: Cache, tmp_path: Path) -> None:
+        body = b"x" * self.LARGE
+        kept = await cache.put(resource("a"), self._in_file(tmp_path / "result", body))
+        assert isinstance(kept, Representation)
+        assert [chunk async for chunk in cache.stream(kept, 0, 0)] == []
+        await cache.discard("a")
+        assert cache.get("a") is None
+        if kept.path is not None:
+            assert kept.path.read_bytes() == body
+
     async def test_two_ids_may_have_the_same_content(self, cache: Cache, tmp_path: Path) -> None:
         body = b"y" * self.LARGE
         for name in "ab":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etagere import contents
 from etagere.core.media import IDENTITY, Format
-from etagere.core.representation import Representation
+from etagere.core.representation import INLINE_BYTES, Representation
 from etagere.errors import NotAcceptable
 from etagere.flights import Flights
 from etagere.formats import codings as content_codings
@@ -24,6 +24,8 @@ LEAST_CODED = 1024
 """So few bytes are not worth a coding."""
 
 AT_ONCE = 2
+"""So many are made at once; large ones, which take long, do not keep small ones waiting."""
+
 _REMEMBERED = 1024
 
 Write = Callable[[Path], Awaitable[None]]
@@ -41,7 +43,7 @@ class Deriver:
         self._directory = directory.absolute()
         self._largest = largest
         self._making: Flights[str, Representation | None] = Flights()
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = {large: asyncio.Semaphore(AT_ONCE) for large in (False, True)}
         # Why there is no such variant of these bytes; looking again would find the same.
         self._without: OrderedDict[tuple[str, bytes], str] = OrderedDict()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -102,7 +104,7 @@ class Deriver:
     ) -> Representation | None:
         source_digest = like.digest
         target = self._directory / like.key
-        async with self._places:
+        async with self._places[like.size > INLINE_BYTES]:
             try:
                 await write(target)
                 found = await asyncio.to_thread(contents.read, target, self._largest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
@@ -30,16 +30,25 @@ class Worker:
     """Works off queues of the run table, one attempt at a time for each caller of `work`.
 
     What happened to a run is recorded before it is logged, so that a broken log costs nothing but the log.
+    `cancelled` is told the id of each run that ends without an outcome.
     """
 
     def __init__(
-        self, registry: Registry, runs: RunTable, results: ResultQueue, supervisor: Supervisor, clock: Clock
+        self,
+        registry: Registry,
+        runs: RunTable,
+        results: ResultQueue,
+        supervisor: Supervisor,
+        clock: Clock,
+        *,
+        cancelled: Callable[[str], None],
     ) -> None:
         self._registry = registry
         self._runs = runs
         self._results = results
         self._supervisor = supervisor
         self._clock = clock
+        self._cancelled = cancelled
 
     async def work(self, queues: Collection[str]) -> None:
         """Run attempts until no run of these queues is eligible."""
@@ -55,6 +64,7 @@ class Worker:
                 _tell(run, outcome)
         except _Stale as stale:
             await self._runs.advance(run.id, Event.cancel, run.attempt)
+            self._cancelled(run.id)
             log.warning("run cancelled", id=run.id, model=run.model, reason=str(stale))
         except Crashed as crash:
             await self._put_back(run, resource, Event.crash, crash.detail, crash.output)

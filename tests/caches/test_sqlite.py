@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from etagere.caches.lent import LENT_S
 from etagere.caches.sqlite import TOUCHES_EVERY_S, SqliteCache
-from etagere.core.representation import Representation
+from etagere.core.representation import Representation, Resource
 from etagere.database import Database
 from etagere.errors import InternalError, StorageFull
 from etagere.testing import EPOCH, CacheContract, ManualClock, failure, representation, resource
@@ -309,6 +310,15 @@ async def test_ghosts_and_their_failures_are_bounded(database: Database, clock: 
     assert [n for n in range(13) if cache.get(str(n))] == known
 
 
+async def test_a_ghost_of_a_long_uri_counts_as_several(database: Database, clock: ManualClock) -> None:
+    cache = make(database, clock, ghosts=10)
+    for name, size in (("a", 0), ("b", 5 * 16384), ("c", 0), ("d", 3 * 16384)):
+        await cache.put(Resource(name, f"/m@1?x={'y' * size}", "m@1", "default"), representation(name, b"z"))
+        clock.advance(1)
+    assert [name for name in "abcd" if cache.ghost(name)] == ["c", "d"]
+    assert database.read("SELECT ghosts FROM total") == (5,)
+
+
 async def test_expired_failures_are_deleted_by_and_by(
     database: Database, cache: SqliteCache, clock: ManualClock
 ) -> None:
@@ -425,3 +435,41 @@ async def test_a_file_whose_row_finds_no_room_stays_where_it_was(
     assert isinstance(kept, Representation)
     assert files(cache, database) == [kept.path]
     assert not given.path.exists()
+
+
+async def lent(cache: SqliteCache, path: Path, id: str = "a") -> Path:
+    """The path of a file that was lent."""
+    kept = await cache.put(resource(id), in_file(path, id.encode() * 2 * MIB, id))
+    assert isinstance(kept, Representation)
+    assert [chunk async for chunk in cache.stream(kept, 0, 0)] == []
+    assert kept.path is not None
+    return kept.path
+
+
+async def test_a_lent_file_leaves_after_a_while(cache: SqliteCache, clock: ManualClock, tmp_path: Path) -> None:
+    path = await lent(cache, tmp_path / "result")
+    await cache.discard("a")
+    clock.advance(LENT_S / 2)
+    await cache.put(resource("b"), representation("b", b"small"))
+    assert path.exists()
+    clock.advance(LENT_S / 2)
+    await cache.put(resource("c"), representation("c", b"small"))
+    assert not path.exists()
+
+
+async def test_a_lent_file_leaves_at_the_end(cache: SqliteCache, database: Database, tmp_path: Path) -> None:
+    gone, wanted = await lent(cache, tmp_path / "a"), await lent(cache, tmp_path / "b", "b")
+    await cache.discard("a")
+    assert set(files(cache, database)) == {gone, wanted}
+    await cache.close()
+    assert files(cache, database) == [wanted]
+
+
+async def test_a_lent_file_that_is_wanted_again_stays(cache: SqliteCache, clock: ManualClock, tmp_path: Path) -> None:
+    path = await lent(cache, tmp_path / "result")
+    await cache.discard("a")
+    assert await lent(cache, tmp_path / "again") == path
+    clock.advance(LENT_S)
+    await cache.put(resource("c"), representation("c", b"small"))
+    await cache.close()
+    assert path.exists()

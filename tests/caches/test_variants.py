@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from etagere.caches.sqlite import SqliteCache
-from etagere.core.media import IDENTITY
 from etagere.core.representation import Representation
 from etagere.database import Database
-from etagere.errors import Evicted
 from etagere.testing import ManualClock, representation, resource
+from etagere.testing_variants import VariantsContract
+from etagere.testing_variants import variant as of
 
 pytestmark = pytest.mark.anyio
 
@@ -37,14 +35,6 @@ def make(database: Database, size: int = 100 * MIB, memory: int = MIB) -> Sqlite
     return SqliteCache(database, ManualClock(), database.directory / "blobs", size, memory, keep=0.0)
 
 
-def of(primary: Representation, body: bytes, format: str = "csv", coding: str = IDENTITY) -> Representation:
-    digest = hashlib.sha256(body).digest()
-    return replace(
-        primary, format=format, media_type="text/csv", digest=digest, size=len(body), body=body, coding=coding,
-        derived=True,
-    )  # fmt: skip
-
-
 async def put(cache: SqliteCache, id: str, body: bytes = b"primary") -> Representation:
     kept = await cache.put(resource(id), representation(id, body))
     assert isinstance(kept, Representation)
@@ -55,37 +45,16 @@ def blobs(database: Database) -> int:
     return sum(path.is_file() for path in (database.directory / "blobs").rglob("*"))
 
 
-@pytest.mark.parametrize("memory", [0, MIB])
-async def test_a_variant_is_found_under_its_name_alone(database: Database, memory: int) -> None:
-    cache = make(database, memory=memory)
-    primary = await put(cache, "a")
-    plain, coded = of(primary, b"x,y"), of(primary, b"zzz", coding="gzip")
-    assert await cache.put_variant(primary, plain) == plain
-    assert await cache.put_variant(primary, coded) == coded
-    assert (cache.variant("a", "csv"), cache.variant("a", "csv.gz")) == (plain, coded)
-    assert cache.variant("a", "csv.zst") is None
-    assert cache.get("a") == primary
+class TestVariantsOfSqlite(VariantsContract):
+    @pytest.fixture
+    def cache(self, database: Database) -> SqliteCache:
+        return make(database)
 
 
-@pytest.mark.parametrize("memory", [0, MIB])
-async def test_the_first_of_a_name_wins(database: Database, memory: int) -> None:
-    cache = make(database, memory=memory)
-    primary = await put(cache, "a")
-    first = of(primary, b"first")
-    await cache.put_variant(primary, first)
-    assert await cache.put_variant(primary, of(primary, b"second")) == first
-    assert cache.variant("a", "csv") == first
-
-
-async def test_a_variant_of_what_is_not_there_is_refused(database: Database) -> None:
-    cache = make(database)
-    absent = representation("a", b"primary")
-    with pytest.raises(Evicted):
-        await cache.put_variant(absent, of(absent, b"x"))
-    primary = await put(cache, "a")
-    with pytest.raises(Evicted):
-        await cache.put_variant(replace(primary, digest=b"other"), of(primary, b"x"))
-    assert cache.variant("a", "csv") is None
+class TestVariantsOfSqliteWithoutMemory(VariantsContract):
+    @pytest.fixture
+    def cache(self, database: Database) -> SqliteCache:
+        return make(database, memory=0)
 
 
 async def test_discarding_the_primary_takes_its_variants_along(database: Database) -> None:
@@ -98,14 +67,6 @@ async def test_discarding_the_primary_takes_its_variants_along(database: Databas
     await cache.discard("a")
     assert (cache.get("a"), cache.variant("a", "csv"), blobs(database)) == (None, None, 0)
     assert cache.variant("b", "csv") is not None
-
-
-async def test_discarding_a_variant_leaves_the_primary(database: Database) -> None:
-    cache = make(database)
-    primary = await put(cache, "a")
-    await cache.put_variant(primary, of(primary, b"x"))
-    await cache.discard("a.csv")
-    assert (cache.get("a"), cache.variant("a", "csv")) == (primary, None)
 
 
 async def test_variants_count_and_leave_with_the_oldest_primary(database: Database) -> None:

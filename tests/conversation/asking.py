@@ -8,13 +8,15 @@ import itertools
 import os
 import select
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 from tests.harness import Answer, Server
 
-MODELS = Path(__file__).parents[1] / "models" / "conversation.py"
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "tests" / "models" / "conversation.py"
 HELD_SECONDS = 0.4
 numbers = itertools.count(os.getpid() * 1000)
 
@@ -84,3 +86,13 @@ class Gates:
         """Let the run through; returns when it has come."""
         with open(self.directory / name, "w"):
             pass
+
+
+def served(kind: str, data: Path, gates: Gates, **settings: str) -> Server:
+    """The models on another ASGI server too, since each has its own way to tell that a client has gone."""
+    env = {**gates.env, **{f"ETAGERE_{name.upper()}": value for name, value in settings.items()}}
+    if kind == "granian":
+        return Server.serve(MODELS, data, env=env)
+    command = [sys.executable, "-m", "uvicorn", "--http", kind, "--port", "0", "tests.models.conversation:app"]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return Server(command, {**env, "ETAGERE_DATA": str(data), "PYTHONPATH": paths}, ROOT)

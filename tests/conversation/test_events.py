@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conversation.asking import MODELS, Asking, Gates, numbers
+from tests.conversation.asking import MODELS, ROOT, Asking, Gates, numbers, served
 from tests.harness import Server
 
 STREAM = {
@@ -62,6 +63,12 @@ def at_the_gate(stream: Iterator[dict[str, str]]) -> dict[str, str]:
     return next(event for event in stream if "data" in event and document(event).get("message") == "at the gate")
 
 
+def until_there_is_room(server: Server, path: str) -> None:
+    deadline = time.monotonic() + 10
+    while server.request("HEAD", path).status == 503:
+        assert time.monotonic() < deadline, "the place of a client that has gone stays taken"
+
+
 def test_a_run_is_followed_until_its_end(server: Server, gates: Gates) -> None:
     gate = gates.new()
     path = events_of(server, f"/gated?gate={gate}")
@@ -81,6 +88,39 @@ def test_a_run_is_followed_until_its_end(server: Server, gates: Gates) -> None:
     numbers = [number(event) for event in [waiting, *rest]]
     assert numbers == sorted(set(numbers))
     assert server.get(path.replace("events", "status")).json() == last
+
+
+@pytest.mark.parametrize("kind", ["httptools", "h11"])
+def test_on_another_server(kind: str, tmp_path: Path) -> None:
+    gates = Gates(tmp_path)
+    with served(kind, tmp_path / "data", gates, max_waiting="1") as server:
+        gate = gates.new()
+        path = events_of(server, f"/gated?gate={gate}")
+        with Asking(server, path) as asking:
+            assert asking.begin()["Content-Type"] == "text/event-stream"
+            known = at_the_gate(asking.events())
+        until_there_is_room(server, path)
+        with Asking(server, path, Last_Event_ID=known["id"]) as asking:
+            asking.begin()
+            stream = asking.events()
+            assert next(stream) == {"comment": ""}
+            gates.open(gate)
+            assert document(list(stream)[-1])["state"] == "succeeded"
+
+
+def test_a_connection_on_which_nothing_happens_shows_that_it_lives(tmp_path: Path) -> None:
+    gates = Gates(tmp_path)
+    hasty = "from etagere.asgi import events; events.HEARTBEAT_SECONDS = 0.1; from etagere.cli import main; main()"
+    serve = [sys.executable, "-c", hasty, "serve", str(MODELS), "--data", str(tmp_path / "data"), "--port", "0"]
+    with Server(serve, gates.env, ROOT) as server:
+        gate = gates.new()
+        with Asking(server, events_of(server, f"/gated?gate={gate}")) as asking:
+            asking.begin()
+            stream = asking.events()
+            at_the_gate(stream)
+            assert [next(stream) for _ in range(3)] == [{"comment": ""}] * 3
+            gates.open(gate)
+            assert "data" in list(stream)[-1]
 
 
 def test_who_was_there_before_gets_what_is_new(server: Server, gates: Gates) -> None:
@@ -166,9 +206,7 @@ def test_streams_and_waits_share_the_places(tmp_path: Path) -> None:
             assert int(refused["Retry-After"]) >= 1
             assert server.request("HEAD", path).status == 503
             assert server.get(target, Prefer="wait=1").headers["Preference-Applied"] is None
-        deadline = time.monotonic() + 10
-        while server.request("HEAD", path).status == 503:
-            assert time.monotonic() < deadline, "the place of a client that has gone stays taken"
+        until_there_is_room(server, path)
         assert server.request("HEAD", path).status == 200, "HEAD keeps no place"
         gates.open(gate)
         assert server.result(target).status == 200

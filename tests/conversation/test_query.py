@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -19,6 +20,20 @@ MODELS = ROOT / "tests" / "models" / "conversation.py"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 MIB = 1 << 20
+COUNTED = '''
+import os
+import etagere
+
+app = etagere.Etagere()
+
+
+@app.model(version="1")
+def counted(x: int, text: str) -> int:
+    """Leaves a line for each execution."""
+    with open(os.environ["EXECUTIONS"], "a") as file:
+        file.write("run\\n")
+    return x + len(text)
+'''
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +108,8 @@ def test_a_query_starts_a_run_that_get_joins_and_the_other_way_round(server: Ser
 
 
 def test_inputs_beyond_any_uri_go_the_whole_way_and_outlive_a_restart(tmp_path: Path) -> None:
-    label = "ä" * MIB
-    id = resource_id("/quick@1?label=" + "%C3%A4" * MIB + "&x=1")
+    label = "ä" * (MIB // 4)
+    id = resource_id("/quick@1?label=" + "%C3%A4" * (MIB // 4) + "&x=1")
     data = tmp_path / "data"
     with Server.serve(MODELS, data, "--runs", "1", env={"GATES": str(tmp_path)}) as server:
         os.mkfifo(tmp_path / "gate")
@@ -284,6 +299,23 @@ def test_preconditions_preferences_and_ranges_are_those_of_the_resource_and_not_
     answer = server.request("QUERY", "/quick", {**JSON, **fields}, b'{"x":18}')
     assert leads_to(answer, ready.etag[1:33])
     assert answer.headers["Preference-Applied"] is None
+
+
+def test_a_herd_with_one_large_question_is_one_run(tmp_path: Path) -> None:
+    model, executions = tmp_path / "model.py", tmp_path / "executions"
+    model.write_text(COUNTED)
+    contents = [b'{"text": "%b", "x": 7}', b'{"x":7,"text":"%b"}']
+    with Server.serve(model, tmp_path / "data", env={"EXECUTIONS": str(executions)}) as server:
+
+        def ask(n: int) -> Answer:
+            return server.request("QUERY", "/counted", JSON, contents[n % 2] % (b"a" * MIB))
+
+        with ThreadPoolExecutor(40) as clients:
+            answers = list(clients.map(ask, range(40)))
+        assert {answer.status for answer in answers} == {303}
+        [location] = {answer["Location"] for answer in answers}
+        assert server.result(f"/{location}").json() == MIB + 7
+    assert executions.read_text() == "run\n"
 
 
 def test_a_failure_is_told_by_the_alias(server: Server) -> None:

@@ -7,9 +7,9 @@ import hashlib
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -208,13 +208,15 @@ def test_curl_resumes(server: Server, wholes: dict[str, Answer], tmp_path: Path)
     assert file.read_bytes() == wholes[LARGE].body
 
 
-def begin(server: Server, path: str, field: str = "") -> http.client.HTTPResponse:
-    """A client that asks, and reads nothing but the header for now."""
-    connection = http.client.HTTPConnection(server.netloc, timeout=30)
-    connection.connect()
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.request("GET", path, headers={"Range": field} if field else {})
-    return connection.getresponse()
+@contextmanager
+def begun(server: Server, path: str, field: str = "") -> Iterator[http.client.HTTPResponse]:
+    """An answer of which only the header was read so far, the second on its connection."""
+    with closing(http.client.HTTPConnection(server.netloc, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Range": "bytes=0-2000000"})
+        assert len(connection.getresponse().read()) == 2_000_001
+        connection.request("GET", path, headers={"Range": field} if field else {})
+        with connection.getresponse() as answer:
+            yield answer
 
 
 @pytest.mark.parametrize("field", ["", "bytes=1-"])
@@ -223,13 +225,13 @@ def test_eviction_breaks_no_download(tmp_path: Path, field: str) -> None:
     path = f"/pattern?size={size}"
     with Server.serve(MODELS, tmp_path / "data", env={"ETAGERE_CACHE_SIZE": str(25 * MIB)}) as server:
         first = server.result(path)
-        slow = begin(server, path, field)
-        assert slow.status == (206 if field else 200)
-        received = slow.read(1000)
-        for other in (1, 2):
-            assert server.result(f"/pattern?size={size + other}").status == 200
-        assert server.get(f"/r/{first.etag[1:33]}/status").json()["state"] == "absent"
-        received += slow.read()
+        with begun(server, path, field) as slow:
+            assert slow.status == (206 if field else 200)
+            received = slow.read(1000)
+            for other in (1, 2):
+                assert server.result(f"/pattern?size={size + other}").status == 200
+            assert server.get(f"/r/{first.etag[1:33]}/status").json()["state"] == "absent"
+            received += slow.read()
         assert received == first.body[1 if field else 0 :]
 
 
@@ -245,9 +247,12 @@ def test_what_was_evicted_is_off_the_disk_after_the_stop(tmp_path: Path) -> None
 def test_ranges_after_a_restart(tmp_path: Path) -> None:
     with Server.serve(MODELS, tmp_path / "data") as server:
         whole = server.result(LARGE)
-    with Server.serve(MODELS, tmp_path / "data") as server:
+    with Server.serve(MODELS, tmp_path / "data", "--access-log") as server:
         answer = server.request("GET", LARGE, {"Range": "bytes=4000000-", "If-Range": whole.etag})
         assert (answer.status, answer.body) == (206, whole.body[4_000_000:])
+        assert server.get(LARGE).body == whole.body
+    told = server.printed.decode()
+    assert [told.count(f"path=/pattern status={status}") for status in (206, 200)] == [1, 1]
 
 
 def test_a_range_of_a_lost_file_is_computed_again(tmp_path: Path) -> None:
@@ -265,9 +270,8 @@ def test_what_nobody_reads_any_more_is_not_read_from_the_disk(tmp_path: Path) ->
         assert server.result(f"/pattern?size={size}", Range="bytes=0-0").status == 206
         before = _read_by(server.pid)
         for _ in range(4):
-            gone = begin(server, f"/pattern?size={size}", "bytes=1-")
-            gone.read(1000)
-            gone.close()
+            with begun(server, f"/pattern?size={size}", "bytes=1-") as gone:
+                gone.read(1000)
         assert server.get(f"/pattern?size={size}", Range="bytes=0-0").status == 206
         while _files_open(server.pid):
             assert server.get("/pattern?size=1", Range="bytes=0-0").status in (202, 206)

@@ -184,14 +184,16 @@ def problem(status: int, name: str, control: str = "no-store") -> Callable[[Answ
 
 e422 = problem(422, "refused", "max-age=300")
 NONE, OTHER, PT, RT, ANY, RANGE = "no tag", "another tag", "pending tag", "ready tag", "*", "range"
+WAIT, POLL = "no tag and a wait", "pending tag and a wait"
+ALL = [NONE, OTHER, PT, RT, ANY, RANGE, WAIT, POLL]
 ROWS: dict[State, dict[str, Callable[[Answer, Case], None]]] = {
-    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202, RANGE: r202},
-    pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p, RANGE: r202},
-    ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r, RANGE: r206},
-    refused: dict.fromkeys([NONE, OTHER, PT, RT, ANY, RANGE], e422),
+    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202, RANGE: r202, WAIT: r200, POLL: r200},
+    pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p, RANGE: r202, WAIT: r202, POLL: r304p},
+    ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r, RANGE: r206, WAIT: r200, POLL: r200},
+    refused: dict.fromkeys(ALL, e422),
 }
 for state, name in ((failed, "run-failed"), (timeout, "run-timeout"), (poison, "run-poison")):
-    ROWS[state] = {**dict.fromkeys([NONE, OTHER, PT, ANY, RANGE], problem(500, name)), RT: r304r}
+    ROWS[state] = {**dict.fromkeys(ALL, problem(500, name)), RT: r304r}
 
 STATE_NAMES = dict(zip(ROWS, ["absent", "pending", "ready", "refused", "failed", "timeout", "poison"], strict=True))
 CELLS = [
@@ -202,10 +204,9 @@ CELLS = [
 
 
 def sent(case: Case, shown: str) -> dict[str, str]:
-    if shown == RANGE:
-        return {"Range": "bytes=1-3"}
-    tag = {NONE: None, OTHER: '"something else"', PT: case.pending, RT: case.ready, ANY: "*"}[shown]
-    return {"If-None-Match": tag} if tag else {}
+    tags = {OTHER: '"something else"', PT: case.pending, POLL: case.pending, RT: case.ready, ANY: "*"}
+    more = {WAIT: {"Prefer": "wait=1"}, POLL: {"Prefer": "wait=1"}, RANGE: {"Range": "bytes=1-3"}}.get(shown, {})
+    return {**more, "If-None-Match": tags[shown]} if shown in tags else more
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conversation.asking import MODELS, Asking, Gates, numbers
+from tests.conversation.asking import MODELS, Asking, Gates, numbers, served
 from tests.harness import Answer, Server
 
 from etagere.core.canonical import resource_id
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +102,9 @@ def test_what_asks_for_no_wait_is_answered_at_once(server: Server, gates: Gates,
 
 
 def test_a_preference_too_long_to_be_read(server: Server) -> None:
-    assert server.get(quick(), Prefer="a" * 8193).status == 431
+    x = next(numbers)
+    assert server.get(f"/quick?x={x}", Prefer="a" * 8193).status == 431
+    assert server.get(f"/r/{resource_id(f'/quick@1?label=a&x={x}')}/status").status == 404, "it must not start a run"
 
 
 def test_the_longest_wait_is_the_services(tmp_path: Path) -> None:
@@ -115,16 +113,6 @@ def test_the_longest_wait_is_the_services(tmp_path: Path) -> None:
         gate = gates.new()
         assert is_pending(server.get(f"/gated?gate={gate}", Prefer="wait=" + "9" * 5000), 202, "wait=1")
         gates.open(gate)
-
-
-def served(kind: str, data: Path, gates: Gates, **settings: str) -> Server:
-    """The models on another ASGI server too, since each has its own way to tell that a client has gone."""
-    env = {**gates.env, **{f"ETAGERE_{name.upper()}": value for name, value in settings.items()}}
-    if kind == "granian":
-        return Server.serve(MODELS, data, env=env)
-    command = [sys.executable, "-m", "uvicorn", "--http", kind, "--port", "0", "tests.models.conversation:app"]
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return Server(command, {**env, "ETAGERE_DATA": str(data), "PYTHONPATH": paths}, ROOT)
 
 
 @pytest.mark.parametrize("kind", ["granian", "httptools", "h11"])

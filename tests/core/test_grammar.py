@@ -242,6 +242,14 @@ def test_json_is_strict(text: str) -> None:
         load(text)
 
 
+def test_json_has_only_so_many_values() -> None:
+    assert len(load("[" + "[0]," * 200_000 + "0]")) == 200_001  # type: ignore[arg-type]
+    for text in ("[" + "0," * 1_000_000 + "0]", "[" + "{}," * 500_000 + "{}]", '{"a":' * 1_000_001):
+        with pytest.raises(ValueError, match="more than 1000000 values"):
+            load(text)
+    assert load('"' + "[,{" * 1_000_000 + '"') == "[,{" * 1_000_000
+
+
 def test_json_nests_only_so_deep() -> None:
     assert load("[" * MAX_DEPTH + "]" * MAX_DEPTH)
     for text in ("[" * 33 + "]" * 33, '{"a":' * 33 + "1" + "}" * 33, "[" * 1_000_000):

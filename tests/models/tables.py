@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import etagere
@@ -36,3 +37,9 @@ def mixed(x: int = 0) -> dict[str, Any]:
 def number(x: int = 0) -> int:
     """Nothing but JSON."""
     return x
+
+
+@app.model(version="1", media_type="text/plain")
+def noise(n: int = 1000) -> bytes:
+    """What no coding makes smaller, nearly; the same in each run."""
+    return random.Random(n).randbytes(n)

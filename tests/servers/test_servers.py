@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -19,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 def uvicorn(http: str, application: str, data: Path, gates: Path, *options: str) -> Server:
     command = [sys.executable, "-m", "uvicorn", "--http", http, "--port", "0", *options, application]
-    return Server(command, {"ETAGERE_DATA": str(data), "GATES": str(gates), "PYTHONPATH": str(ROOT)}, ROOT)
+    return Server(
+        command, {"ETAGERE_DATA": str(data), "GATES": str(gates), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}, ROOT
+    )
 
 
 def converse(server: Server, prefix: str, gates: Path, gate: str) -> None:
@@ -51,10 +55,32 @@ def converse(server: Server, prefix: str, gates: Path, gate: str) -> None:
         assert b'href="-/static/style.css"' in page.body
 
 
+def download(server: Server, path: str) -> None:
+    """A large result, whole and in parts, also by a client that goes away in the middle."""
+    whole = server.result(path)
+    assert (whole["Accept-Ranges"], int(whole["Content-Length"])) == ("bytes", len(whole.body))
+    with closing(http.client.HTTPConnection(server.netloc, timeout=30)) as leaving:
+        leaving.request("GET", path)
+        with leaving.getresponse() as begun:
+            assert begun.read(1000) == whole.body[:1000]
+    with closing(http.client.HTTPConnection(server.netloc, timeout=30)) as staying:
+        for start in (1, 12_345_678):
+            fields = {"Range": f"bytes={start}-", "If-Range": whole.etag}
+            staying.request("GET", path, headers=fields)
+            with staying.getresponse() as part:
+                assert (part.status, part.read()) == (206, whole.body[start:])
+    parts = server.get(path, Range="bytes=0-9,-10")
+    assert parts["Content-Type"].startswith("multipart/byteranges")
+    assert whole.body[:10] in parts.body
+    assert server.request("HEAD", path)["Content-Length"] == str(len(whole.body))
+    assert server.get(path, Range=f"bytes={len(whole.body)}-")["Content-Range"] == f"bytes */{len(whole.body)}"
+
+
 @pytest.mark.parametrize("http", ["httptools", "h11"])
 def test_uvicorn(http: str, tmp_path: Path) -> None:
     with uvicorn(http, "tests.models.conversation:app", tmp_path / "data", tmp_path) as server:
         converse(server, "", tmp_path, "gate")
+        download(server, "/pattern?size=24000000")
         assert server.get("/quick?x=1_0").json()["type"] == "/-/problems/invalid-parameters"
 
 
@@ -63,8 +89,18 @@ def test_mounted_in_fastapi_under_a_prefix(http: str, tmp_path: Path) -> None:
     with uvicorn(http, "tests.models.mounted:host", tmp_path / "data", tmp_path) as server:
         assert server.get("/hello").json() == "hello"
         converse(server, "/science/models", tmp_path, "gate")
+        download(server, "/science/models/pattern?size=24000000")
         bad = server.get("/science/models/quick?x=1_0")
         assert bad.json()["type"] == "/science/models/-/problems/invalid-parameters"
+
+
+def test_other_formats_and_codings_on_uvicorn(tmp_path: Path) -> None:
+    with uvicorn("h11", "tests.models.tables:app", tmp_path / "data", tmp_path) as server:
+        table = server.result("/columns.csv?rows=400")
+        assert (table.status, table.body[:16]) == (200, b"n,x,label,even\r\n")
+        coded = server.get("/columns?rows=400", Accept="text/csv", Accept_Encoding="gzip")
+        assert gzip.decompress(coded.body) == table.body
+        assert server.get("/columns.csv?rows=400", coded.etag, Accept_Encoding="gzip").status == 304
 
 
 def test_mounted_without_the_hosts_lifespan_the_first_request_starts_it(tmp_path: Path) -> None:

@@ -98,12 +98,13 @@ class Application:
 
     async def _patiently(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         """The answer of a request that may wait for a pending run, or want none of it."""
+        seconds = min(wait_seconds(_text(fields, b"prefer")), self._max_wait)
         response = await self._answer(scope, fields, receive)
         id = response.pending
         if id is None:
             return response
         _refuse_if_only_cached(fields)
-        if not (seconds := min(wait_seconds(_text(fields, b"prefer")), self._max_wait)):
+        if not seconds:
             return response
         del response  # thousands may wait
         waited = await waiting.hold(self._service, id, receive, seconds)
@@ -164,14 +165,15 @@ class Application:
         return await self._resource(scope, fields, address, start)
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
-        wanted, address = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
+        choice = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
         ping = _is_ping(fields, address.id)
         if ping and (run := self._service.runs.get(address.id)):
             return responses.still_pending(*self._told(run))
+        address = choice.applied(address)
         # The pending tag matches in no other state, so a ping is then a plain GET.
         conditions = UNCONDITIONAL if ping else _conditions(fields)
         seen = await self._service.look(address.id)
-        if wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
+        if choice.wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
             page = await people.result_page(self._service, self._people, seen.found, address, conditions)
             return page or await self._resource(scope, fields, address, start)
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
@@ -185,7 +187,7 @@ class Application:
         if answer.decision is Decision.still_pending:
             return responses.still_pending(*self._told(answer.run))
         if answer.decision is Decision.accepted:
-            return self._accepted(address, answer, page=wanted is Wanted.page)
+            return self._accepted(address, answer, page=choice.wanted is Wanted.page)
         response = self._settled(scope, address, answer)
         if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
             return response

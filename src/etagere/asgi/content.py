@@ -60,12 +60,13 @@ async def _whole(response: Response, found: Representation, cache: Cache, scope:
     if found.body is not None:
         response.body = found.body
         return response
-    if scope["method"] == "HEAD" or "http.response.pathsend" in (scope.get("extensions") or {}):
-        async for _ in cache.stream(found, 0, 0):
-            pass
-        response.path = found.path
-    else:
+    head = scope["method"] == "HEAD"
+    if not head and "http.response.pathsend" not in (scope.get("extensions") or {}):
         response.stream = await _begun(cache.stream(found))
+        return response
+    async for _ in cache.stream(found, 0, 0):
+        pass
+    response.path = None if head else found.path
     return response
 
 

@@ -139,7 +139,14 @@ class Records:
         if excess <= 0:
             return
         batch = excess + self.ghosts // 100
-        forgotten = connection.execute("SELECT id FROM ghost ORDER BY asked LIMIT ?", (batch,)).fetchall()
+        forgotten: list[tuple[str]] = []
+        oldest: Any = connection.execute("SELECT id, 1 + length(uri) / 16384 FROM ghost ORDER BY asked")
+        for id, weight in oldest:
+            forgotten.append((id,))
+            batch -= weight
+            if batch <= 0:
+                break
+        oldest.close()
         connection.executemany("DELETE FROM ghost WHERE id = ?", forgotten)
         # Refusals are kept for very long; their ghosts are what bounds them.
         connection.executemany("DELETE FROM failure WHERE id = ?", forgotten)

@@ -16,7 +16,7 @@ MAX_DEPTH = 32
 """How deep arrays and objects may nest."""
 
 MAX_VALUES = 1_000_000
-"""How many values one JSON text may have, arrays and objects counted too."""
+"""How many values one JSON text may have; what is counted are its commas and opening brackets."""
 
 # An unterminated string swallows the rest, which keeps the search linear.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet
 
@@ -73,7 +72,7 @@ def _plain(column: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(kind):
         # To nanoseconds, which Python's own type has not.
         column = column.cast(pa.timestamp(kind.unit, "UTC")) if kind.tz else column
-        return _values(pc.replace_substring(column.cast(pa.string()), " ", "T", max_replacements=1))
+        return [text and text.replace(" ", "T") for text in _values(column.cast(pa.string()))]
     if pa.types.is_duration(kind):
         return [None if count is None else _seconds(count, kind.unit) for count in _values(column.cast(pa.int64()))]
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):

@@ -36,5 +36,8 @@ def _gzip(source: BinaryIO, target: BinaryIO) -> None:
 
 
 def _zstd(source: BinaryIO, target: BinaryIO) -> None:
-    with zstd.ZstdFile(target, "wb", level=_ZSTD_LEVEL) as coded:
-        shutil.copyfileobj(source, coded, _CHUNK)
+    # The library's own file writes nothing at all for no content, not even an empty frame.
+    compressor = zstd.ZstdCompressor(_ZSTD_LEVEL)
+    while chunk := source.read(_CHUNK):
+        target.write(compressor.compress(chunk))
+    target.write(compressor.flush())

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from etagere.errors import InternalError
+from etagere.errors import InternalError, Stopping
 from etagere.formats.columns import NotTabular
 from etagere.formats.convert import NOT_TABULAR
 from etagere.logs import get_logger
@@ -27,10 +27,11 @@ def can_convert(source: str, target: str) -> bool:
 
 
 class Converter:
-    """Converts files; `close` ends the conversions under way."""
+    """Converts files; `close` ends the conversions under way, and no other begins."""
 
     def __init__(self) -> None:
         self._processes: set[asyncio.subprocess.Process] = set()
+        self._closed = False
 
     async def convert(self, source_format: str, source: Path, target_format: str, target: Path) -> None:
         """Write what is in the file `source` to the file `target`, which is not there yet.
@@ -38,7 +39,9 @@ class Converter:
         Raises:
             NotTabular: the result is no table, or not one that the format can hold.
             InternalError: it failed, or took too long; the log says why.
+            Stopping: it was ended by `close`.
         """
+        self._go_on()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "etagere.formats.convert"),
             *(source_format, str(source), target_format, str(target), str(os.getpid())),
@@ -50,9 +53,14 @@ class Converter:
         self._processes.add(process)
         try:
             said, complaint = await asyncio.wait_for(process.communicate(), TIME_LIMIT_S)
+        except TimeoutError:
+            log.error("conversion ended at its time limit", to=target_format, seconds=TIME_LIMIT_S)
+            raise InternalError(f"To write the result as {target_format} took too long.") from None
         finally:
             self._processes.discard(process)
             _kill(process)
+            await process.wait()
+        self._go_on()
         if process.returncode == NOT_TABULAR:
             raise NotTabular(said.decode("utf-8", "replace")[:_LONGEST_REASON])
         if process.returncode != 0:
@@ -61,8 +69,13 @@ class Converter:
 
     def close(self) -> None:
         """Kill what is under way."""
+        self._closed = True
         for process in self._processes:
             _kill(process)
+
+    def _go_on(self) -> None:
+        if self._closed:
+            raise Stopping("The service is stopping. Ask again in a moment.")
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

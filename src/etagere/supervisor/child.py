@@ -17,9 +17,11 @@ from typing import NoReturn
 
 import orjson
 
+from etagere import figures, tabular
 from etagere.core.representation import QUICK_BYTES
-from etagere.encoding import EncodingError, encode
-from etagere.errors import ImportFailed, Refused
+from etagere.encoding import encode
+from etagere.errors import EncodingError, ImportFailed, Refused
+from etagere.results import SECOND, Returned
 from etagere.supervisor.environment import threads
 from etagere.supervisor.linux import adopt_orphans, die_with_parent
 from etagere.supervisor.program import Description, Job, load, owners_traceback
@@ -166,22 +168,32 @@ def _function(job: Job, directory: Path) -> None:
     assert job.function is not None
     assert job.parameters is not None
     values = job.parameters.parse_json((directory / "spec.json").read_bytes()).values
-    returned = job.function(**values)
-    result = encode(returned, media_type=job.media_type, nan=job.nan, directory=directory / "work")
+    result = _encoded(job, job.function(**values), directory)
     if isinstance(result, Path):
         result.rename(directory / "result")
     else:
-        _store(result, directory)
+        _store(result, directory / "result")
 
 
-def _store(result: bytes | bytearray, directory: Path) -> None:
+def _encoded(job: Job, returned: object, directory: Path) -> bytes | bytearray | Path:
+    if job.returned is Returned.table:
+        return tabular.encode(returned)
+    if job.returned is Returned.figure:
+        result, second = figures.encode(returned)
+        # First, because with the result itself all is there.
+        _store(second, directory / SECOND)
+        return result
+    return encode(returned, media_type=job.media_type, nan=job.nan, directory=directory / "work")
+
+
+def _store(result: bytes | bytearray, target: Path) -> None:
     # Under its name the result is whole: a process that dies while it writes leaves none.
-    part = directory / "result.part"
+    part = target.with_name("result.part")
     with part.open("xb", buffering=0) as file:
         rest = memoryview(result)
         while rest:
             rest = rest[_write(file.fileno(), rest) :]
-    part.rename(directory / "result")
+    part.rename(target)
 
 
 def _write(file: int, data: memoryview) -> int:

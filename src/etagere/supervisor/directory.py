@@ -1,7 +1,7 @@
 """The directory of one attempt.
 
 `spec.json` are the parameters, `work/` is the run's own, `events` and `output` are FIFOs, and
-`result` is where the result will be found.
+`result` is where the result will be found, and `result.svg` the second format of a figure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import stat
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+
+from etagere.results import SECOND
 
 
 class UnusableResult(Exception):
@@ -25,6 +27,7 @@ class RunDirectory:
         self.path = path
         self.result = path / "result"
         self._part = path / "result.part"
+        self._second = path / SECOND
         self._work = path / "work"
 
     def create(self, parameters: bytes) -> None:
@@ -56,7 +59,7 @@ class RunDirectory:
 
     def size(self) -> int:
         """The bytes of the result so far."""
-        return sum(_size(path) for path in (self.result, self._part))
+        return sum(_size(path) for path in (self.result, self._second, self._part))
 
     def has_result(self, largest: int) -> bool:
         """Whether a whole result of at most so many bytes is there; a function's is renamed when it is."""

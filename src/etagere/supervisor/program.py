@@ -19,22 +19,24 @@ from typing import Any, Literal
 from etagere.errors import ImportFailed
 from etagere.model import Model, Registry
 from etagere.parameters import Parameters
+from etagere.results import Returned
 
 Description = dict[str, Any]
 
 MAIN = "__etagere_main__"
 _OURS = str(Path(__file__).parent)
-_COMMON = ("media_type", "nan", "fresh", "threads", "concurrency")
+_COMMON = ("returned", "media_type", "nan", "fresh", "threads", "concurrency")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A model as its process needs it: a function with its parameters, or the `argv` of a command.
 
-    `media_type` is the declared one; `threads` is set where the run gets a new interpreter, `concurrency`
-    where only so many may go on at once.
+    `returned` is what the function returns, `media_type` the declared one; `threads` is set where the
+    run gets a new interpreter, `concurrency` where only so many may go on at once.
     """
 
+    returned: Returned
     media_type: str | None
     nan: Literal["refuse", "null"]
     fresh: bool
@@ -86,7 +88,7 @@ def owners_traceback(error: BaseException) -> str:
 
 def _entry(model: Model) -> dict[str, Any]:
     options = model.options
-    entry = {name: getattr(options, name) for name in _COMMON}
+    entry = {"returned": model.returned, **{name: getattr(options, name) for name in _COMMON[1:]}}
     if model.function is not None:
         return {**entry, "function": _reference(model.function)}
     return {**entry, "argv": _anchored(model.argv or ()), "names": list(model.parameters.names)}
@@ -136,7 +138,7 @@ def _find(module: str, name: str) -> Callable[..., object]:
 
 
 def _job(entry: Mapping[str, Any]) -> Job:
-    common = {name: entry[name] for name in _COMMON}
+    common = {**{name: entry[name] for name in _COMMON}, "returned": Returned(entry["returned"])}
     if "argv" in entry:
         return Job(**common, argv=tuple(entry["argv"]), names=tuple(entry["names"]))
     function = _find(*entry["function"])

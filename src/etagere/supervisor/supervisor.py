@@ -51,7 +51,7 @@ class Order:
     """One attempt to make.
 
     `parameters` is the canonical JSON object, `time_limit` in seconds, `memory_limit` in bytes,
-    `media_type` the declared one.
+    `media_type` that of its primary format, declared or known from what a function returns.
     """
 
     resource: Resource
@@ -65,7 +65,8 @@ class Order:
     def of(cls, model: Model, bound: Bound, attempt: int) -> Order:
         """An attempt to run a model with these parameters, within its own limits."""
         options = model.options
-        limits = options.time_limit, options.memory_limit, options.media_type
+        media_type = options.media_type if model.function is None else model.media_type
+        limits = options.time_limit, options.memory_limit, media_type
         return cls(model.resource(bound), attempt, bound.json, *limits)
 
 
