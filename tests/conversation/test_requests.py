@@ -266,7 +266,8 @@ def test_openapi_describes_every_model(server: Server) -> None:
     document = answer.json()
     assert document["openapi"] == "3.1.0"
     operation = document["paths"]["/quick"]["get"]
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["x", "label", "If-None-Match"]
+    named = [parameter["name"] for parameter in operation["parameters"] if parameter.get("in") == "query"]
+    assert named == ["x", "label"]
     assert {"200", "202", "304", "400", "422", "500", "503"} <= set(operation["responses"])
     assert set(document["paths"]) >= {"/quick", "/quick@1", "/dotted", "/dotted@1.0", "/dotted@1.1"}
 

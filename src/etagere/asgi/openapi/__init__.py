@@ -32,7 +32,7 @@ def document(registry: Registry, version: str) -> dict[str, Any]:
         paths |= models.paths(model, newest=model in newest)
         shared["responses"] |= models.responses(model)
     return {
-        "openapi": "3.1.1",
+        "openapi": "3.1.0",
         "info": {"title": "Etagere", "version": version, "description": _DESCRIPTION},
         "externalDocs": {"url": "docs", "description": "The models, for people, with commands to try."},
         "servers": [{"url": ".."}],
