@@ -34,6 +34,12 @@ def length(text: str) -> int:
 
 
 @app.model(version="1")
+def many(n: int) -> list[int]:
+    """Numbers, which can be coded well."""
+    return list(range(n))
+
+
+@app.model(version="1")
 def refusing(x: int) -> int:
     """Refuses."""
     raise etagere.Refused(f"{x} is not wanted")

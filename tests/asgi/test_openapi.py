@@ -104,7 +104,7 @@ def test_whole_numbers_have_the_range_of_their_grammar() -> None:
 
 
 def test_what_is_left_out_when_null_is_no_null_in_a_query_string() -> None:
-    moment = parameter("moment", "simple@1")
+    moment = parameter("moment", "optional@1")
     assert moment["schema"] == {"type": "string", "format": "date-time"}
     assert moment["allowEmptyValue"] is True
     # An empty text is text.

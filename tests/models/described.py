@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -29,6 +29,7 @@ class Point(BaseModel):
 
 
 ORIGIN = Point(x=0.0)
+MOMENT = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -48,7 +49,7 @@ def simple(
     word: Annotated[str, Field(max_length=20)] = "a",
     code: Annotated[str, Field(pattern="^[a-z]{1,4}$")] = "ab",
     day: date = date(2020, 1, 1),
-    moment: datetime | None = None,
+    moment: datetime = MOMENT,
     lasts: timedelta = timedelta(hours=1),
     material: Material = Material.copper,
     shape: Literal["round", "square"] = "round",
@@ -68,7 +69,6 @@ def compound(
     words: tuple[str, ...] = (),
     marks: frozenset[int] = frozenset(),
     pair: tuple[int, str] = (1, "a"),
-    limit: float | None = None,
     note: str | None = None,
     span: Span | None = None,
     table: dict[str, int] | None = None,
@@ -76,6 +76,12 @@ def compound(
 ) -> int:
     """Every compound type."""
     return len(weights)
+
+
+@app.model(version="1")
+def optional(moment: datetime | None = None, limit: float | None = None) -> str:
+    """What may be left empty."""
+    return f"{moment} {limit}"
 
 
 @app.model(version="2", media_type="text/csv")
