@@ -168,7 +168,7 @@ def test_what_is_refused_starts_nothing(server: Server, fields: dict[str, str], 
     [
         ("/nothing", 404, "unknown-model"),
         ("/quick@2", 404, "unknown-version"),
-        ("/quick.csv", 404, "unknown-format"),
+        ("/quick.png", 404, "unknown-format"),
         ("/quick/x", 404, "not-found"),
         ("/quick?x=416", 400, "malformed-request"),
         ("/quick?x=1&x=2", 400, "malformed-request"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -45,8 +46,8 @@ class SmallDisk:
         """Take all room but some bytes."""
         ballast = os.open(self.inside / "ballast", os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            free = os.fstatvfs(ballast)
-            os.posix_fallocate(ballast, 0, max(1, os.fstat(ballast).st_size + free.f_bavail * free.f_bsize - leave))
+            while not _extended(ballast, leave):
+                pass
         finally:
             os.close(ballast)
 
@@ -64,3 +65,15 @@ class SmallDisk:
         for stream in (self._holder.stdin, self._holder.stdout, self._holder.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _extended(ballast: int, leave: int) -> bool:
+    """Whether the file could take the room that there was: meanwhile somebody else may have taken some of it."""
+    free = os.fstatvfs(ballast)
+    try:
+        os.posix_fallocate(ballast, 0, max(1, os.fstat(ballast).st_size + free.f_bavail * free.f_bsize - leave))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
