@@ -161,3 +161,9 @@ def test_variants_outlive_a_restart(tmp_path: Path) -> None:
         again = server.get("/columns.csv?rows=9")
         assert (again.status, again.etag, again.body) == (200, before.etag, before.body)
     assert list((tmp_path / "variants").iterdir()) == []
+
+
+def test_the_formats_of_a_model_are_told(server: Server) -> None:
+    told = server.get("/-/models/columns").json()["formats"]
+    assert [given["name"] for given in told] == ["json", "csv", "arrow", "parquet"]
+    assert told[0]["media_type"] == "application/json"

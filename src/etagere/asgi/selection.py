@@ -31,6 +31,8 @@ def select(accept: bytes | None, accept_encoding: bytes | None, address: Address
     Raises:
         NotAcceptable: there is no such format, or no such coding.
     """
+    if accept is None and accept_encoding is None:
+        return Choice(Wanted.representation, address.formats[0])
     wanted, format = choose(accept, address.formats)
     if wanted is Wanted.nothing:
         if not address.fixed:

@@ -91,6 +91,7 @@ class Routes:
                 "description": model.doc,
                 "media_type": model.media_type,
                 "format": model.format,
+                "formats": [given._asdict() for given in model.formats],
                 "time_limit": model.options.time_limit,
                 "parameters": model.parameters.json_schema(),
                 "examples": example_values(model),

@@ -94,6 +94,7 @@ MODEL: Schema = record(
     description=_TEXT,
     media_type=_TEXT,
     format=_TEXT,
+    formats={"type": "array", "items": _FORMAT, "description": "Those of its results, the primary one first."},
     time_limit={"type": "number", "description": "Seconds."},
     parameters={"type": "object", "description": "The JSON Schema of the parameters."},
     examples={"type": "array", "items": {"type": "object"}},
