@@ -13,7 +13,7 @@ from etagere.caches.sqlite import SqliteCache
 from etagere.core.media import Format
 from etagere.core.representation import Representation
 from etagere.database import Database
-from etagere.errors import Evicted, NotAcceptable
+from etagere.errors import Evicted, NotAcceptable, StorageFull
 from etagere.formats.converter import Converter
 from etagere.testing import ManualClock, representation, resource
 from etagere.variants import Deriver
@@ -116,3 +116,12 @@ async def test_a_file_that_was_changed_is_not_converted(bench: Bench) -> None:
 async def test_what_only_a_run_writes_is_lost_where_it_is_not_kept(bench: Bench) -> None:
     with pytest.raises(FileNotFoundError):
         await bench.deriver.derive(await bench.primary(b"{}"), SVG, ())
+
+
+async def test_without_room_nothing_is_kept_and_later_it_is_made(bench: Bench) -> None:
+    primary = await bench.primary(b'{"a": [1, 2]}')
+    (bench.folder / "a.csv.source").symlink_to("/dev/full")
+    with pytest.raises(StorageFull):
+        await bench.deriver.derive(primary, CSV, ())
+    assert bench.cache.variant("a", "csv") is None
+    assert (await bench.deriver.derive(primary, CSV, ())).body == b"a\r\n1\r\n2\r\n"

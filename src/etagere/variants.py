@@ -13,10 +13,11 @@ from pathlib import Path
 from etagere import contents
 from etagere.core.media import IDENTITY, Format
 from etagere.core.representation import INLINE_BYTES, Representation
-from etagere.errors import NotAcceptable
+from etagere.errors import NotAcceptable, StorageFull
 from etagere.flights import Flights
 from etagere.formats import codings as content_codings
 from etagere.formats.columns import NotTabular
+from etagere.formats.convert import NO_ROOM_ERRORS
 from etagere.formats.converter import Converter, can_convert
 from etagere.ports import Variants
 
@@ -116,19 +117,24 @@ class Deriver:
             except (NotTabular, ValueError) as reason:
                 self._remember((like.key, source_digest), str(reason))
                 return None
+            except OSError as error:
+                if error.errno not in NO_ROOM_ERRORS:
+                    raise
+                raise StorageFull("There is no room for this format of the result at the moment.") from error
             finally:
                 await asyncio.to_thread(target.unlink, missing_ok=True)
 
     async def _convert(self, primary: Representation, format: Format, target: Path) -> None:
         source = _file(primary)
-        if source is None:
-            source = target.with_name(f"{target.name}.source")
-            await asyncio.to_thread(source.write_bytes, primary.body or b"")
+        if source is not None:
+            await self._converter.convert(primary.format, source, format.name, target)
+            return
+        source = target.with_name(f"{target.name}.source")
         try:
+            await asyncio.to_thread(source.write_bytes, primary.body or b"")
             await self._converter.convert(primary.format, source, format.name, target)
         finally:
-            if source != primary.path:
-                await asyncio.to_thread(source.unlink, missing_ok=True)
+            await asyncio.to_thread(source.unlink, missing_ok=True)
 
     async def _code(self, plain: Representation, coding: str, target: Path) -> None:
         source = _file(plain) or plain.body or b""

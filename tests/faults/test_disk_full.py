@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from tests.faults.gates import Gates
 from tests.faults.service import MODELS, Service, eventually
 from tests.faults.small_disk import NoSmallDisk, SmallDisk
 from tests.harness import Answer
+
+from etagere.errors import StorageFull
+from etagere.formats.converter import Converter
 
 MIB = 1024 * 1024
 numbers = itertools.count(1)
@@ -143,3 +147,11 @@ def test_a_start_on_a_full_disk_says_so(disk: SmallDisk, gates: Gates) -> None:
     disk.empty()
     with service:
         assert service.get("/").status == 200
+
+
+def test_a_conversion_without_room_says_so(disk: SmallDisk, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.write_text(f'{{"a": {list(range(100_000))}}}')
+    disk.fill(leave=8192)
+    with pytest.raises(StorageFull):
+        asyncio.run(Converter().convert("json", source, "csv", disk.inside / "out"))

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
-from etagere.asgi.responses import Receive, Response, Scope
+from etagere.asgi.responses import Receive, Response, Scope, disconnected
 from etagere.core import ranges
 from etagere.core.etag import ready_tag
 from etagere.core.ranges import Span
@@ -119,7 +119,7 @@ async def _resumed(first: bytes, stream: AsyncIterator[bytes]) -> AsyncIterator[
 
 async def until_gone(stream: AsyncIterator[bytes], receive: Receive) -> AsyncIterator[bytes]:
     """The stream as long as there is a client: servers take what is sent to nobody, at any speed."""
-    gone = asyncio.ensure_future(_gone(receive))
+    gone = asyncio.ensure_future(disconnected(receive))
     try:
         async with aclosing(stream):  # type: ignore[type-var]
             async for chunk in stream:
@@ -128,8 +128,3 @@ async def until_gone(stream: AsyncIterator[bytes], receive: Receive) -> AsyncIte
                     return
     finally:
         gone.cancel()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

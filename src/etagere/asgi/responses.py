@@ -65,6 +65,12 @@ class Response:
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
 
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def run_status(run: Run, position: int | None, now: float) -> bytes:
     """The Run-Status field: a dictionary of structured fields (RFC 9651)."""
     status = "state=running" if run.state is State.running else "state=queued"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from etagere.asgi.responses import Receive
+from etagere.asgi.responses import Receive, disconnected
 from etagere.service import Service
 from etagere.waiters import Place, end
 
@@ -38,17 +38,12 @@ async def _wait(place: Place, receive: Receive, seconds: float) -> None:
 @contextmanager
 def ended_by_disconnect(place: Place, receive: Receive) -> Iterator[None]:
     """End the place as soon as the client has gone."""
-    watching = asyncio.ensure_future(_disconnected(receive))
+    watching = asyncio.ensure_future(disconnected(receive))
     watching.add_done_callback(partial(_end, place))
     try:
         yield
     finally:
         watching.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _end(place: Place, watching: asyncio.Future[None]) -> None:

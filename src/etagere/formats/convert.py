@@ -2,11 +2,12 @@
 
 A process of its own, because the libraries for tables are large, start threads, and may well crash on
 what a model has written. Its exit status is 0; or 3, with the reason on standard output, where the
-result is no table.
+result is no table; or 4 where there is no room.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from etagere.formats.columns import Columns, NotTabular, from_json, write_csv, w
 from etagere.supervisor.linux import die_with_parent
 
 NOT_TABULAR = 3
+NO_ROOM = 4
+NO_ROOM_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
@@ -32,6 +35,10 @@ def main() -> None:
     except NotTabular as reason:
         sys.stdout.buffer.write(str(reason).encode("utf-8", "replace"))
         sys.exit(NOT_TABULAR)
+    except OSError as error:
+        if error.errno not in NO_ROOM_ERRORS:
+            raise
+        sys.exit(NO_ROOM)
 
 
 def convert(source_format: str, source: Path, target_format: str, target: Path) -> None:

@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from etagere.errors import InternalError, Stopping
+from etagere.errors import InternalError, Stopping, StorageFull
 from etagere.formats.columns import NotTabular
-from etagere.formats.convert import NOT_TABULAR
+from etagere.formats.convert import NO_ROOM, NOT_TABULAR
 from etagere.logs import get_logger
 from etagere.supervisor.environment import for_models
 
@@ -39,6 +39,7 @@ class Converter:
         Raises:
             NotTabular: the result is no table, or not one that the format can hold.
             InternalError: it failed, or took too long; the log says why.
+            StorageFull: there is no room for what it writes.
             Stopping: it was ended by `close`.
         """
         self._go_on()
@@ -63,6 +64,8 @@ class Converter:
         self._go_on()
         if process.returncode == NOT_TABULAR:
             raise NotTabular(said.decode("utf-8", "replace")[:_LONGEST_REASON])
+        if process.returncode == NO_ROOM:
+            raise StorageFull(f"There is no room to write the result as {target_format}.")
         if process.returncode != 0:
             log.error("conversion failed", to=target_format, error=complaint.decode("utf-8", "replace")[-2000:])
             raise InternalError(f"The result could not be written as {target_format}.")
