@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -88,18 +87,6 @@ REQUESTS = [
     at_once("/-/health/ready", 200),
     at_once("/robots.txt", 200),
 ]
-
-
-@pytest.fixture(scope="module")
-def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gates")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, gates: Path) -> Iterator[Server]:
-    data = tmp_path_factory.mktemp("data")
-    with Server.serve(MODELS / "conversation.py", data, env={"GATES": str(gates)}) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,6 @@ CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image
 
 
 @pytest.fixture(scope="module")
-def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gates")
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, gates: Path) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("data")
     with Server.serve(MODELS / "pages.py", data, env={"GATES": str(gates)}) as server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urljoin
@@ -34,17 +33,6 @@ def counted(x: int, text: str) -> int:
         file.write("run\\n")
     return x + len(text)
 '''
-
-
-@pytest.fixture(scope="module")
-def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gates")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, gates: Path) -> Iterator[Server]:
-    with Server.serve(MODELS, tmp_path_factory.mktemp("data"), env={"GATES": str(gates)}) as server:
-        yield server
 
 
 def leads_to(answer: Answer, id: str) -> bool:

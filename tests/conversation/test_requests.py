@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,17 +18,6 @@ from etagere.core.canonical import resource_id
 
 MODELS = Path(__file__).parents[1] / "models" / "conversation.py"
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-
-
-@pytest.fixture(scope="module")
-def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gates")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, gates: Path) -> Iterator[Server]:
-    with Server.serve(MODELS, tmp_path_factory.mktemp("data"), env={"GATES": str(gates)}) as server:
-        yield server
 
 
 def is_problem(answer: Answer, status: int, name: str) -> bool:
