@@ -33,6 +33,7 @@ class Trial:
     """One data directory, and services that are killed one after the other."""
 
     def __init__(self, directory: Path, *, evicts: bool) -> None:
+        directory.mkdir()
         self.directory = directory
         env = {"EXECUTIONS": str(directory / "executions"), "GATES": str(directory), **(SETTINGS if evicts else {})}
         self.service = Service(MODELS / "various.py", directory / "data", "--runs", str(RUNS), env=env)
@@ -197,7 +198,6 @@ async def endure(chapter: Chapter, directory: Path, places: asyncio.Semaphore) -
 
 
 async def try_points(chapter: Chapter, directory: Path) -> Trial:
-    directory.mkdir()
     trial = Trial(directory, evicts=chapter.name == "evict")
     try:
         for nth in range(1, ARRIVALS + 1):
