@@ -7,10 +7,9 @@ import errno
 import itertools
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,19 @@ import pytest
 from tests.faults.failing_disk import ERRORS, FailingDisk, Fault
 from tests.faults.figures import tell
 from tests.faults.leftovers import is_sound, left_behind
+from tests.faults.stores import Store, opened, quick_directory
 
-from etagere.caches.sqlite import SqliteCache
 from etagere.core.lifecycle import Event
 from etagere.core.representation import Representation
 from etagere.database import Database
 from etagere.errors import StartError, StorageFull
-from etagere.runs.memory import MemoryRunTable
-from etagere.testing import ManualClock, representation, resource
+from etagere.testing import representation, resource
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 CALLS = 50
 KINDS = ("write", "sync")
+TRIES, MORE = range(26), range(30, 34)
 PINGS_SECONDS = 0.05
 
 
@@ -44,31 +43,8 @@ def disk() -> Iterator[FailingDisk]:
 
 @pytest.fixture
 def quick() -> Iterator[Path]:
-    """A directory in memory where there is one: thousands of commits need not wait for a real disk."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
-        yield Path(directory)
-
-
-class Store:
-    """A run table and a cache over one database."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        clock = ManualClock()
-        self.runs = MemoryRunTable(database, clock, 10_000, lambda _: None, lambda _: "default")
-        self.cache = SqliteCache(database, clock, database.directory / "blobs", 10**9, 10**6)
-
-
-@asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Store]:
-    database = Database(directory)
-    try:
-        store = Store(database)
-        await store.runs.load()
-        yield store
-    finally:
-        await database.close()
+    with quick_directory() as directory:
+        yield directory
 
 
 async def tries(store: Store, names: range) -> tuple[set[str], set[str], set[str]]:
@@ -92,10 +68,10 @@ async def suffer(disk: FailingDisk, fault: Fault, directory: Path) -> bool:
     """Whether the fault came; fails where a promise was broken under it."""
     async with opened(directory) as store:
         disk.fault = fault
-        accepted, kept, refused = await tries(store, range(12))
+        accepted, kept, refused = await tries(store, TRIES)
         disk.fault = None
         assert "without a Retry-After" not in refused
-        more = await tries(store, range(20, 24))
+        more = await tries(store, MORE)
         assert not more[2], "it heals by itself"
         accepted |= more[0]
         kept |= more[1]
@@ -109,7 +85,7 @@ async def suffer(disk: FailingDisk, fault: Fault, directory: Path) -> bool:
             found = store.cache.get(name)
             assert isinstance(found, Representation)
             assert found.body == name[1:].encode() * 4000
-        for n in (*range(12), *range(20, 24)):
+        for n in (*TRIES, *MORE):
             assert (f"n{n}" in accepted) or store.runs.get(f"n{n}") is None, "it was refused"
     return fault.happened
 
