@@ -19,11 +19,14 @@ FLIPS = int(os.environ.get("FAULTS_FLIPS", "60"))
 LARGE = 1_200_000
 SEED = int(os.environ.get("FAULTS_SEED", "0")) or int.from_bytes(os.urandom(4))
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     print(f"FAULTS_SEED={SEED}")
-    env = {"EXECUTIONS": str(tmp_path / "executions"), "ETAGERE_MEMORY_CACHE_SIZE": "0"}
+    settings = {"ETAGERE_MEMORY_CACHE_SIZE": "0", "ETAGERE_MAX_PENDING": str(FLIPS + 1)}
+    env = {"EXECUTIONS": str(tmp_path / "executions"), **settings}
     with Service(MODELS / "known.py", tmp_path / "data", "--runs", "2", env=env) as started:
         yield started
 

@@ -18,9 +18,10 @@ from tests.faults.figures import tell
 from tests.faults.leftovers import is_sound, left_behind
 from tests.faults.service import MODELS, Service, eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
-
 ARRIVALS = int(os.environ.get("FAULTS_ARRIVALS", "1"))
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300 * ARRIVALS)]
+
 RUNS = 2
 CLIENTS = 3
 AT_ONCE = 3
