@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from etagere.asked import Asked
 from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
@@ -21,7 +22,7 @@ from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
 from etagere.parameters import Bound
-from etagere.ports import Cache, Clock, Engine, RunTable
+from etagere.ports import Cache, Clock, Engine, Interest, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
@@ -95,6 +96,7 @@ class Service:
         deriver: Deriver,
         waiters: Waiters,
         *,
+        interest: Interest,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
     ) -> None:
@@ -103,6 +105,7 @@ class Service:
         self.cache = cache
         self.clock = clock
         self.waiters = waiters
+        self.asked = Asked(interest, runs, waiters, clock)
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
@@ -199,9 +202,16 @@ class Service:
         address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
         return address, partial(self._revive, id, model)
 
+    def pending(self, id: str) -> Run | None:
+        """The pending run of this id, for somebody who asks: one look-up in memory, and a note of it."""
+        run = self.runs.get(id)
+        if run is not None:
+            self.asked.note(id)
+        return run
+
     async def look(self, id: str) -> Seen:
         """What there is of a resource. Who asks while its run is being recorded waits for that, and parses nothing."""
-        run = self.runs.get(id)
+        run = self.pending(id)
         if run is None and (starting := self._starting.current(id)):
             run = await starting
         return Seen(run, None if run else self.cache.get(id))
@@ -256,7 +266,10 @@ class Service:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
 
     async def _submit(self, start: Start) -> Run:
-        run = await self.runs.submit(await start())
+        resource = await start()
+        # A full table drops what nobody asks for, so it has to know of those who did just now.
+        await self.asked.tell()
+        run = await self.runs.submit(resource)
         self._engine.wake(run.queue)
         return run
 

@@ -167,7 +167,7 @@ class Application:
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
         choice = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
         ping = _is_ping(fields, address.id)
-        if ping and (run := self._service.runs.get(address.id)):
+        if ping and (run := self._service.pending(address.id)):
             return responses.still_pending(*self._told(run))
         address = choice.applied(address)
         # The pending tag matches in no other state, so a ping is then a plain GET.
