@@ -43,4 +43,4 @@ class Asked:
             try:
                 await self.tell()
             except Exception:
-                log.exception("who asks for runs was not told, and will be with the next batch")
+                log.exception("the run table was not told who asks")

@@ -270,6 +270,8 @@ class Service:
         # A full table drops what nobody asks for, so it has to know of those who did just now.
         await self.asked.tell()
         run = await self.runs.submit(resource)
+        # It will be sent a Retry-After, too.
+        self.asked.note(run.id)
         self._engine.wake(run.queue)
         return run
 
