@@ -11,7 +11,8 @@ from etagere.waiters import Waiters
 
 log = get_logger("etagere.asked")
 
-BATCH_SECONDS = 2.0
+BATCH_SECONDS = 1.0
+"""What a batch costs goes by its ids, so it is better told in small ones."""
 
 
 class Asked:

@@ -67,7 +67,7 @@ class Interest(Protocol):
     async def note(self, asked: Mapping[str, float]) -> None:
         """These ids have been asked for since the last time, each with the Retry-After in seconds that was sent for it.
 
-        A queued run that nobody has asked for during the table's patience, or ten times its last Retry-After if that
+        A queued run that nobody has asked for during the table's patience, or ten times what a client was told if that
         is longer, is eligible only when no other is. Asked for again, it has a place at the end of the others.
         Where `submit` would be refused, it drops the one that was abandoned longest instead. A running one that has
         been abandoned goes on, unless its model is not to be computed for nobody: then its renewal is refused, and

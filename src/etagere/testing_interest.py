@@ -71,10 +71,11 @@ class InterestContract:
         assert [table.position(name) for name in "ab"] == [2, 1]
 
     async def test_who_was_told_to_come_back_late_may(self, table: InterestedTable, clock: ManualClock) -> None:
-        """Ten times the last Retry-After, where that is longer."""
+        """After ten times the Retry-After, whatever others have been told since."""
         for name in "ab":
             await table.submit(resource(name))
         await table.note({"a": self.PATIENCE, "b": self.PATIENCE / 100})
+        await table.note({"a": 1.0})
         clock.advance(9 * self.PATIENCE)
         await table.note({})
         assert [table.position(name) for name in "ab"] == [1, 2]
@@ -87,8 +88,8 @@ class InterestContract:
         self, table: InterestedTable, clock: ManualClock
     ) -> None:
         """It has lost its turn, and nothing else."""
-        for name in "ab":
-            await table.submit(resource(name))
+        await table.submit(resource("a"))
+        await table.submit(resource("b", model="other@1"))
         clock.advance(self.PATIENCE)
         await table.note({"b": 1.0})
         await table.submit(resource("c"))
@@ -101,7 +102,7 @@ class InterestContract:
     ) -> None:
         """And refuses where there is none."""
         for name in "abc":
-            await table.submit(resource(name))
+            await table.submit(resource(name, model=f"{name}@1", queue="gpu" if name == "b" else "default"))
         with pytest.raises(OverCapacity):
             await table.submit(resource("d"))
         clock.advance(self.PATIENCE / 2)
@@ -152,7 +153,9 @@ class InterestContract:
         assert await claimed(table) == "a"
         clock.advance(self.PATIENCE)
         await table.note({"b": 1.0})
+        assert table.position("b") == 1
         await table.advance("a", Event.crash, 1)
+        assert [table.position(name) for name in "ab"] == [2, 1]
         assert [await claimed(table) for _ in range(3)] == ["b", "a", None]
 
     async def test_what_is_not_to_be_computed_for_nobody_is_not_renewed(

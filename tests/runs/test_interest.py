@@ -15,7 +15,7 @@ from etagere.core.lifecycle import Event, Run, State
 from etagere.database import Database
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.ordering import Entry, Lines, rank
-from etagere.runs.patience import Patience
+from etagere.runs.patience import LOOKED_AT, Patience
 from etagere.testing import ManualClock, resource
 from etagere.testing_interest import InterestContract, claimed
 
@@ -187,6 +187,15 @@ class Watching(RuleBasedStateMachine):
             found.update(self.patience.exhausted(self.now))
         assert found == set(self.until)
         self.until.clear()
+
+
+def test_many_that_are_left_at_once_are_found_in_portions() -> None:
+    patience = Patience(10.0)
+    for n in range(2500):
+        patience.asked(str(n), 0.0)
+    found = [patience.exhausted(10.0) for _ in range(4)]
+    assert [len(portion) for portion in found] == [LOOKED_AT, LOOKED_AT, 500, 0]
+    assert [id for portion in found for id in portion] == [str(n) for n in range(2500)]
 
 
 class Queueing(RuleBasedStateMachine):

@@ -6,6 +6,9 @@ from collections import OrderedDict
 
 from etagere.core import pacing
 
+LOOKED_AT = 1000
+"""So many at a time: all clients may have gone at once, and looking at all their runs would hold up everybody else."""
+
 
 class Patience:
     """Ids of runs in the order in which they were last looked at; `now` is seconds that never jump.
@@ -28,12 +31,12 @@ class Patience:
         self._watched.pop(id, None)
 
     def exhausted(self, now: float) -> list[str]:
-        """Those that nobody has asked for in their time, which are watched no longer.
+        """Those that nobody has asked for in their time, which are watched no longer; at most `LOOKED_AT`.
 
         Never early. One whose patience is more than the least may be found as much later as that is.
         """
         found: list[str] = []
-        while self._watched:
+        for _ in range(min(LOOKED_AT, len(self._watched))):
             id, (looked, until) = next(iter(self._watched.items()))
             if now < looked + self._least:
                 break
