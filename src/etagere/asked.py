@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from etagere.core import pacing
+from etagere.core.lifecycle import Run
 from etagere.logs import get_logger
 from etagere.ports import Clock, Interest, RunTable
 from etagere.waiters import Waiters
@@ -26,8 +27,15 @@ class Asked:
         self._ids: set[str] = set()
 
     def note(self, id: str) -> None:
-        """Somebody has asked for this run."""
+        """Somebody asks for this run."""
         self._ids.add(id)
+
+    def pending(self, id: str) -> Run | None:
+        """The pending run that somebody asks for: one look-up in memory, and a note of it."""
+        run = self._runs.get(id)
+        if run is not None:
+            self._ids.add(id)
+        return run
 
     async def tell(self) -> None:
         """Hand over what was noted, for those that are still pending."""
