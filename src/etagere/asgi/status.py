@@ -15,7 +15,7 @@ from etagere.service import Address, Service
 def status_of(service: Service, address: Address, base: str, root: str) -> dict[str, Any]:
     """The document of whatever state the resource is in."""
     id, now = address.id, service.clock.now()
-    run = service.runs.get(id)
+    run = service.asked.pending(id)
     if run is not None:
         return pending_document(run, service.runs.position(id), now, base)
     found = service.cache.get(id)
