@@ -15,7 +15,6 @@ from tests.supervisor.bench import MIB, Bench, Watched, is_gone, supervising
 
 from etagere.core.representation import Kind
 from etagere.errors import LostProcess
-from etagere.supervisor.linux import session_of
 from etagere.supervisor.supervisor import Superseded
 
 pytestmark = pytest.mark.anyio
@@ -83,16 +82,6 @@ async def test_a_look_at_the_limits_that_fails_is_not_the_last(bench: Bench) -> 
     never_comparable: Any = "much"
     outcome = await bench.run("pouring_late", memory_limit=never_comparable, time_limit=20.0)
     assert (outcome.kind, outcome.detail) == (Kind.failed, "the result has more than 4194304 bytes")
-
-
-@pytest.mark.parametrize("status", [b"", b"1 (a) b", b"12 (cat) S 1 12", b"12 (c"])
-def test_a_process_that_is_vanishing_has_no_session(status: bytes) -> None:
-    assert session_of(status) is None
-
-
-def test_the_session_is_found_behind_any_name() -> None:
-    assert session_of(b"12 (a) 9 (b) S 1 12 7 0 -1 4194304") == 7
-    assert session_of(Path("/proc/self/stat").read_bytes()) == os.getsid(0)
 
 
 async def test_memory_that_setup_loaded_does_not_count(bench: Bench) -> None:

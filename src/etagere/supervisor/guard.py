@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Set
 from contextlib import suppress
 
 from etagere.supervisor.linux import adopt_orphans, children, die_with_parent
@@ -40,15 +41,18 @@ def stand_guard(service: int) -> int:
     os._exit(0)
 
 
-def end_children() -> None:
-    """Kill all children, and theirs when they have become ours, for as long as anything shows."""
+def end_children(spared: Callable[[], Set[int]] = frozenset) -> None:
+    """Kill all children but those `spared`, and theirs when they have become ours, for as long as anything shows.
+
+    Bounded, because what waits for a device cannot be killed.
+    """
     deadline = time.monotonic() + _SECONDS
-    while (left := children()) and time.monotonic() < deadline:
+    while (left := children() - spared()) and time.monotonic() < deadline:
         for pid in left:
             kill(pid)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        for pid in left:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         time.sleep(_TURN_SECONDS)
 
 
