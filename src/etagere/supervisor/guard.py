@@ -11,8 +11,9 @@ import signal
 import time
 from collections.abc import Callable, Set
 from contextlib import suppress
+from itertools import chain
 
-from etagere.supervisor.linux import adopt_orphans, children, die_with_parent
+from etagere.supervisor.linux import adopt_orphans, below, children, die_with_parent
 
 _SECONDS = 0.5
 _TURN_SECONDS = 0.002
@@ -48,12 +49,17 @@ def end_children(spared: Callable[[], Set[int]] = frozenset) -> None:
     """
     deadline = time.monotonic() + _SECONDS
     while (left := children() - spared()) and time.monotonic() < deadline:
-        for pid in left:
-            kill(pid)
+        kill_families(left)
         for pid in left:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(_TURN_SECONDS)
+
+
+def kill_families(heads: Set[int]) -> None:
+    """Kill these processes and, before what they have started is orphaned level by level, everything below them."""
+    for pid in {*heads, *chain.from_iterable(map(below, heads))}:
+        kill(pid)
 
 
 def kill(pid: int) -> None:

@@ -22,13 +22,14 @@ from etagere.ports import Clock
 from etagere.supervisor.directory import RunDirectory, UnusableResult, sweep
 from etagere.supervisor.fifo import Events, Fifo, Tail
 from etagere.supervisor.limits import Limit, Limits, Watch
-from etagere.supervisor.process import Process, Warm
+from etagere.supervisor.process import GRACE_SECONDS, Process, Warm
 from etagere.supervisor.program import Description
 
 Report = Callable[[float, str], bool]
 Echo = Callable[[bytes], object]
 
-_WATCH_SECONDS = 0.2
+_WATCH_SECONDS = 0.1
+_SETTLE_SECONDS = 0.25
 
 log = get_logger("etagere.supervisor")
 
@@ -203,17 +204,17 @@ class _Attempt:
         self._process: Process | None = None
         self._crossed: Limit | None = None
         self._superseded = False
-        self._whole = asyncio.get_running_loop().create_future()
+        self._known = asyncio.get_running_loop().create_future()
         self.events = Events(self._progress, self._done)
         self.output = output
 
     async def supervise(self, process: Process) -> int:
-        """Keep the process within its limits until it ends; its wait status, 0 where the result is whole before."""
+        """Keep the process within its limits until it ends; its wait status, 0 where the outcome is known before."""
         self._process = process
         limit = asyncio.get_running_loop().call_later(self._limits.time_limit, self._cross, self._limits.time)
         watch = asyncio.create_task(self._watch(process))
         try:
-            await asyncio.wait([process.ended, self._whole], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([process.ended, self._known], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             process.stop()
             await asyncio.wait([process.ended])
@@ -286,14 +287,21 @@ class _Attempt:
 
     def _done(self) -> None:
         # Whoever says so: a result that is whole, and read in one go, needs no trust in the process that left it.
-        concluded = self._is_command or self._is_stopped or self._whole.done()
+        concluded = self._is_command or self._is_stopped or self._known.done()
         if not concluded and self._directory.has_result(QUICK_BYTES):
-            self._whole.set_result(None)
+            self._know()
 
     def _cross(self, limit: Limit) -> None:
         if self._process is not None and not self._is_stopped:
             self._crossed = limit
             self._process.stop(grace=limit.grace)
+            # Ten thousand processes take their time to die, and nobody need wait for that to know.
+            seconds = _SETTLE_SECONDS + (GRACE_SECONDS if limit.grace else 0.0)
+            asyncio.get_running_loop().call_later(seconds, self._know)
+
+    def _know(self) -> None:
+        if not self._known.done():
+            self._known.set_result(None)
 
     @property
     def _is_stopped(self) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from etagere.errors import ImportFailed
 from etagere.supervisor import child
-from etagere.supervisor.guard import end_children, kill, kill_group, stand_guard
+from etagere.supervisor.guard import end_children, kill_families, kill_group, stand_guard
 from etagere.supervisor.linux import adopt_orphans, children, die_with_parent, other_threads
 from etagere.supervisor.program import Description, Job, load
 from etagere.supervisor.spare import Spare, prepare
@@ -178,8 +178,7 @@ class WarmProcess:
         # Not yet waited for, the process keeps its id, so that the group is certainly its own.
         kill_group(pid)
         orphans = children() - self._ours()
-        for orphan in orphans:
-            kill(orphan)
+        kill_families(orphans)
         _, status = os.waitpid(pid, 0)
         self._channel.send(exited=self._runs.pop(pid), status=status)
         return bool(orphans)
