@@ -165,7 +165,7 @@ def hungry_daemon(mebibytes: int) -> int:
 
 @app.model(version="1")
 def bomb(most: int, sessions: bool) -> int:
-    """Forks without end, each process in a session of its own if so told; `most` spares the machine if nobody else does."""
+    """Forks without end, each in a session of its own if so told; `most` spares the machine if nobody else does."""
     forked = mmap.mmap(-1, most)
     progress(0.5, str(os.getpid()))
     while (free := forked.find(b"\0", 0)) >= 0:
