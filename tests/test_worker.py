@@ -13,7 +13,15 @@ import pytest
 from tests.supervisor.bench import load_models
 
 from etagere.caches.prints import SqlitePrints
-from etagere.core.lifecycle import CRASHES_ALLOWED, POSTPONED_SECONDS, Run, State
+from etagere.core.lifecycle import (
+    CRASHES_ALLOWED,
+    LONGEST_DELAY,
+    LOSSES_ALLOWED,
+    POSTPONED_SECONDS,
+    Event,
+    Run,
+    State,
+)
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.database import Database
 from etagere.engines.local import LocalEngine
@@ -185,6 +193,22 @@ async def test_what_a_crashed_attempt_printed_is_kept_when_it_is_put_back(place:
     )
     await place.work()
     assert place.database.rows(rows, (submitted.id,)) == [(CRASHES_ALLOWED, "crashed", "last words\n")]
+
+
+async def test_a_run_that_takes_the_warm_process_along_is_lost_ten_times_and_given_up(place: Place) -> None:
+    submitted = await place.submit("killing_its_parent")
+    for _ in range(LOSSES_ALLOWED - 2):
+        assert await place.table.claim(QUEUES)
+        await place.table.advance(submitted.id, Event.lose)
+        place.clock.advance(LONGEST_DELAY)
+    for losses in (LOSSES_ALLOWED - 2, LOSSES_ALLOWED - 1):
+        run = place.pending(submitted)
+        assert (run.state, run.losses, run.crashes) == (State.queued, losses, 0)
+        place.clock.advance(run.delay)
+        await place.work()
+    outcome = await place.outcome()
+    assert outcome.kind is Kind.poison
+    assert outcome.facts == {"attempts": LOSSES_ALLOWED, "crashed": 0, "lost": LOSSES_ALLOWED}
 
 
 async def test_a_run_that_is_given_up_says_how_often_it_was_tried_and_how_long_it_ran(place: Place) -> None:

@@ -190,6 +190,13 @@ def crowd(number: int) -> int:
 
 
 @app.model(version="1")
+def killing_its_parent() -> None:
+    """Takes the warm process along."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+@app.model(version="1")
 def stopping() -> None:
     """Stops itself, as a debugger would."""
     progress(0.5, str(os.getpid()))
