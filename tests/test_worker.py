@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 from tests.supervisor.bench import Watched, load_models
 
-from etagere.core.lifecycle import CRASHES_ALLOWED, POSTPONED_SECONDS, Event, Run, State
+from etagere.caches.prints import SqlitePrints
+from etagere.core.lifecycle import (
+    CRASHES_ALLOWED,
+    LONGEST_DELAY,
+    LOSSES_ALLOWED,
+    POSTPONED_SECONDS,
+    Event,
+    Run,
+    State,
+)
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.database import Database
 from etagere.engines.local import LocalEngine
@@ -44,7 +53,13 @@ class Place:
         self.supervisor = Supervisor(describe(self.registry), self.directory, max_result=1 << 20, clock=self.clock)
         self.cancelled: list[str] = []
         self.worker = Worker(
-            self.registry, self.table, self.outbox, self.supervisor, self.clock, cancelled=self.cancelled.append
+            self.registry,
+            self.table,
+            self.outbox,
+            self.supervisor,
+            self.clock,
+            SqlitePrints(self.database),
+            cancelled=self.cancelled.append,
         )
 
     async def submit(self, path: str) -> Resource:
@@ -208,13 +223,52 @@ async def test_a_model_that_takes_its_results_place_has_failed(place: Place) -> 
         assert (await place.outcome()).kind is Kind.failed
 
 
-async def test_what_was_printed_is_kept_of_failures_only(place: Place) -> None:
+async def test_the_end_of_what_was_printed_is_handed_over_whatever_the_outcome(place: Place) -> None:
     await place.submit("printing?mebibytes=1")
     await place.submit("failing")
     await place.work()
-    assert [(await place.outcome()).output for _ in range(2)] == ["", "oops\n"]
-    journalled = dict(place.database.rows("SELECT id, length(content) FROM outcome"))
-    assert max(journalled.values()) < 2000
+    printed, failed = [(await place.outcome()).output for _ in range(2)]
+    assert printed.endswith("-\nthe end\n")
+    assert len(printed) == 65536
+    assert failed == "oops\n"
+
+
+async def test_what_a_crashed_attempt_printed_is_kept_when_it_is_put_back(place: Place) -> None:
+    submitted = await place.submit("vanishing?status=3")
+    rows = "SELECT attempt, outcome, output FROM printed WHERE id = ?"
+    await place.database.write(
+        lambda connection: connection.execute(
+            "CREATE TEMP TRIGGER seen AFTER UPDATE OF crashes ON run WHEN new.crashes = 1"
+            " BEGIN UPDATE printed SET output = output || 'seen with the first crash'; END"
+        )
+    )
+    await place.work()
+    assert place.database.rows(rows, (submitted.id,)) == [(CRASHES_ALLOWED, "crashed", "last words\n")]
+
+
+async def test_a_run_that_takes_the_warm_process_along_is_lost_ten_times_and_given_up(place: Place) -> None:
+    submitted = await place.submit("killing_its_parent")
+    for _ in range(LOSSES_ALLOWED - 2):
+        assert await place.table.claim(QUEUES)
+        await place.table.advance(submitted.id, Event.lose)
+        place.clock.advance(LONGEST_DELAY)
+    for losses in (LOSSES_ALLOWED - 2, LOSSES_ALLOWED - 1):
+        run = place.pending(submitted)
+        assert (run.state, run.losses, run.crashes) == (State.queued, losses, 0)
+        place.clock.advance(run.delay)
+        await place.work()
+    outcome = await place.outcome()
+    assert outcome.kind is Kind.poison
+    assert outcome.facts == {"attempts": LOSSES_ALLOWED, "crashed": 0, "lost": LOSSES_ALLOWED}
+
+
+async def test_a_run_that_is_given_up_says_how_often_it_was_tried_and_how_long_it_ran(place: Place) -> None:
+    await place.submit("vanishing?status=3")
+    await place.work()
+    outcome = await place.outcome()
+    assert (outcome.kind, outcome.output) == (Kind.poison, "last words\n")
+    assert outcome.facts == {"attempts": CRASHES_ALLOWED, "crashed": CRASHES_ALLOWED, "lost": 0}
+    assert outcome.attempt == CRASHES_ALLOWED
 
 
 async def test_a_failure_is_told_on_several_lines_with_what_it_printed(

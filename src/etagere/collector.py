@@ -13,7 +13,7 @@ from functools import partial
 from etagere import contents
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
-from etagere.core.outcomes import explain, poisoned
+from etagere.core.outcomes import explain, poisoned, printed
 from etagere.core.pacing import remember
 from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
 from etagere.errors import Evicted, StorageFull
@@ -93,7 +93,7 @@ class Collector:
         key, run = _key(outcome), self._runs.get(outcome.resource.id)
         finished = self._waiting.get(key) or self._kept_before(outcome) or await self._finished(outcome, run)
         try:
-            kept = await self._cache.put(outcome.resource, finished)
+            kept = await self._cache.put(outcome.resource, finished, printed(outcome))
             await self._keep_second(outcome, kept)
         except StorageFull as full:
             if key not in self._waiting:
@@ -186,6 +186,7 @@ class Collector:
             seconds=outcome.seconds,
             expires=now + remember(kept, elapsed),
             attempt=outcome.attempt,
+            facts=outcome.facts,
         )
 
 

@@ -59,11 +59,14 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
     logs.to_stderr()
     application = load(target)
     model, bound = _bind(application, name, pairs)
+    settings = Settings.layered(application.defaults, {})
     with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
         supervisor = Supervisor(
             program.describe(application),
             Path(folder),
-            max_result=Settings.layered(application.defaults, {}).max_result,
+            max_result=settings.max_result,
+            max_run_dir=settings.max_run_dir,
+            max_processes=settings.max_processes,
             clock=SystemClock(),
             echo=_echo,
         )

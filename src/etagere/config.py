@@ -18,6 +18,8 @@ from etagere.errors import StartError
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+MAX_RUN_DIR = 10 * GIB
+MAX_PROCESSES = 256
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 FILE = Path("etagere.toml")
@@ -42,6 +44,8 @@ class Settings(BaseModel):
     max_target: int = Field(60_000, ge=256, le=60_000, description="The longest request target, in bytes.")
     max_query_content: ByteSize = Field(ByteSize(8 * MIB), description="The largest content of a QUERY request.")
     max_result: ByteSize = Field(ByteSize(GIB), description="The largest result of a run.")
+    max_run_dir: ByteSize = Field(ByteSize(MAX_RUN_DIR), description="What a run's directory may take on disk.")
+    max_processes: int = Field(MAX_PROCESSES, ge=1, description="The processes that a run may have at once.")
     cache_size: ByteSize = Field(ByteSize(10 * GIB), description="What the cache may hold on disk.")
     memory_cache_size: ByteSize = Field(ByteSize(64 * MIB), description="Bodies in use that are held in memory.")
     access_log: bool = Field(False, description="Log each request.")

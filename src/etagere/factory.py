@@ -96,6 +96,7 @@ async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
 
 
 async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
+    from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
     from etagere.engines.local import LocalEngine
@@ -117,7 +118,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    worker = Worker(registry, runs, outbox, supervisor, clock, cancelled=waiters.wake)
+    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=waiters.wake)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     settled = partial(_settled, engine, waiters)
     collector = Collector(registry, outbox, cache, cache, runs, clock, max_result=settings.max_result, settled=settled)
@@ -151,8 +152,14 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
     from etagere.supervisor import program
     from etagere.supervisor.supervisor import Supervisor
 
-    directory, largest = settings.data / "runs", settings.max_result
-    supervisor = Supervisor(program.describe(registry), directory, max_result=largest, clock=clock)
+    supervisor = Supervisor(
+        program.describe(registry),
+        settings.data / "runs",
+        max_result=settings.max_result,
+        max_run_dir=settings.max_run_dir,
+        max_processes=settings.max_processes,
+        clock=clock,
+    )
     uncollected = database.rows("SELECT id, attempt FROM outcome")
     await supervisor.start({f"{id}.{attempt}" for id, attempt in uncollected})
     return supervisor

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
 from etagere.core.lifecycle import Event, Run
-from etagere.core.representation import Failure, Ghost, Outcome, Representation, Resource
+from etagere.core.representation import Failure, Ghost, Outcome, Printed, Representation, Resource
 
 
 class Clock(Protocol):
@@ -107,11 +107,13 @@ class Cache(Protocol):
         """What is known of a resource that has had an outcome, its bytes evicted or not."""
         ...
 
-    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
+    ) -> Representation | Failure:
         """Keep it, durably when this returns, and evict what is over the size limit.
 
         The first representation of an id wins: what is kept is returned. A representation with a
-        `path` outside the cache is moved into it.
+        `path` outside the cache is moved into it. What the run `printed` is recorded with it.
 
         Raises:
             StorageFull: there is no room now; nothing was changed.
@@ -150,6 +152,18 @@ class Variants(Protocol):
             Evicted: the primary representation is not there any more, or is another one.
             StorageFull: there is no room now; nothing was changed.
         """
+        ...
+
+
+class Prints(Protocol):
+    """What the last attempt of each resource that said anything has printed: for operators, never for clients."""
+
+    def note(self, printed: Printed) -> None:
+        """Keep it, in the place of what an earlier attempt printed; recorded with what is recorded next."""
+        ...
+
+    def printed(self, id: str) -> Printed | None:
+        """What is kept of this resource. It leaves with the ghost, or as the oldest where there is too much."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ REPRESENTATION = (
 # A variant lies behind its primary: its key is the id, a dot and its name, and "/" is what follows ".".
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
-FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail FROM failure WHERE id = ? AND expires > ?"
+FAILURE = (
+    "SELECT id, kind, created, seconds, expires, attempt, detail, content"
+    " FROM failure LEFT JOIN failure_facts USING (id) WHERE id = ? AND expires > ?"
+)
 
 
 class Kept(NamedTuple):
@@ -102,6 +106,7 @@ class Records:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (given.id, given.kind, given.created, given.seconds, given.expires, given.attempt, given.detail),
         )
+        _keep_facts(connection, given)
         self._trim_ghosts(connection)
         return Kept(given, before)
 
@@ -154,8 +159,8 @@ class Records:
 
 def failure(row: tuple[Any, ...]) -> Failure:
     """The failure of a row."""
-    given, kind, created, seconds, expires, attempt, detail = row
-    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt)
+    given, kind, created, seconds, expires, attempt, detail, facts = row
+    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, json.loads(facts or "{}"))
 
 
 def touch(connection: apsw.Connection, used: Iterable[tuple[float, str]]) -> None:
@@ -196,6 +201,12 @@ def _insert(connection: apsw.Connection, given: Representation, file: str | None
 
 def _fields(given: Representation) -> tuple[str, str, str, int, float, float, bytes]:
     return given.key, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
+
+
+def _keep_facts(connection: apsw.Connection, given: Failure) -> None:
+    connection.execute("DELETE FROM failure_facts WHERE id = ?", (given.id,))
+    if given.facts:
+        connection.execute("INSERT INTO failure_facts VALUES (?, ?)", (given.id, json.dumps(given.facts)))
 
 
 def _total(connection: apsw.Connection, column: str) -> int:

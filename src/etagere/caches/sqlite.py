@@ -11,9 +11,10 @@ from pathlib import Path
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
 from etagere.caches.lent import Lent
+from etagere.caches.prints import with_printed
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
-from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
+from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Printed, Representation, Resource
 from etagere.database import Database
 from etagere.logs import get_logger
 from etagere.ports import Clock
@@ -79,14 +80,16 @@ class SqliteCache:
         self._touch(id)
         return Ghost(*row)
 
-    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
+    ) -> Representation | Failure:
         """See `Cache.put`. A file that is moved in stays where it was until that is recorded.
 
         Raises:
             InternalError: the id is that of another canonical URI.
         """
         # Cut short between a blob and its row, it would leave the one without the other.
-        return await asyncio.shield(self._put(resource, finished))
+        return await asyncio.shield(self._put(resource, finished, printed))
 
     def variant(self, id: str, name: str) -> Representation | None:
         """See `Variants.variant`."""
@@ -186,15 +189,18 @@ class SqliteCache:
             self._touched = {}
             self._database.post(partial(records.touch, used=pairs))
 
-    async def _put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def _put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None
+    ) -> Representation | Failure:
         # What was used lately must not look old to the eviction.
         self._flush()
         if isinstance(finished, Failure):
             now = self._clock.now()
             action = partial(self._records.keep_failure, resource=resource, given=finished, now=now)
-            kept = await self._database.write(action)
+            kept = await self._database.write(with_printed(action, printed))
         else:
-            kept = await self._place(finished, partial(self._records.keep_representation, resource=resource))
+            keep = with_printed(partial(self._records.keep_representation, resource=resource), printed)
+            kept = await self._place(finished, keep)
             if kept.digest_before not in (None, finished.digest):
                 self.nondeterministic += 1
                 log.warning(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,8 +41,8 @@ class Outcome:
     """The end of a run, on its way to the collector.
 
     `path` is the file that holds a succeeded run's bytes; it is the collector's to move or remove,
-    with the directory around it. `detail` is for clients, `traceback` and `output` (the last
-    64 KiB printed) for operators. Times are seconds since the epoch.
+    with the directory around it. `detail` and `facts` (members of a problem document) are for clients,
+    `traceback` and `output` (the last 64 KiB printed) for operators. Times are seconds since the epoch.
     """
 
     resource: Resource
@@ -54,6 +55,7 @@ class Outcome:
     detail: str = ""
     traceback: str = ""
     output: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -94,7 +96,10 @@ class Representation:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A remembered failure, refusals included; forgotten at `expires` (seconds since the epoch)."""
+    """A remembered failure, refusals included; forgotten at `expires` (seconds since the epoch).
+
+    `facts` are more members of its problem document, as JSON has them.
+    """
 
     id: str
     kind: Kind
@@ -103,6 +108,19 @@ class Failure:
     seconds: float
     expires: float
     attempt: int = 1
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What an attempt has left for operators; `outcome` is a `Kind`, or `crashed`. `finished` is since the epoch."""
+
+    id: str
+    attempt: int
+    outcome: str
+    finished: float
+    output: str = ""
+    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
