@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from etagere.core.lifecycle import State
 from etagere.core.representation import Failure, Kind, Outcome, Representation, Resource
 from etagere.database import Database
 from etagere.model import Registry
+from etagere.pacer import Pacer
+from etagere.runs.histories import Histories
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
 from etagere.testing import ManualClock, outcome, resource
@@ -40,10 +43,12 @@ class Place:
         self.outbox = Outbox(self.database)
         self.cache = SqliteCache(self.database, self.clock, directory / "blobs", 1 << 30, 1 << 20)
         self.settled: asyncio.Queue[Resource] = asyncio.Queue()
+        self.histories = Histories(self.database)
+        self.pacer = Pacer({}, partial(self.table.places, 2), self.histories.save, self.clock.now())
         registry = Registry()
         registry.model(version="1")(curve)
         self.collector = Collector(
-            registry, self.outbox, self.cache, self.cache, self.table, self.clock,
+            registry, self.outbox, self.cache, self.cache, self.table, self.clock, self.pacer,
             max_result=1 << 30, settled=self.settled.put_nowait,
         )  # fmt: skip
 

@@ -97,3 +97,9 @@ BEGIN UPDATE total SET ghosts = ghosts + 1 + length(new.uri) / 16384; END;
 
 CREATE TRIGGER ghost_dropped AFTER DELETE ON ghost
 BEGIN UPDATE total SET ghosts = ghosts - 1 - length(old.uri) / 16384; END;
+
+-- How long the last runs of each model took, in seconds, as a JSON array; in the order in which they were noted.
+CREATE TABLE history (
+    model TEXT NOT NULL UNIQUE,
+    seconds TEXT NOT NULL
+);

@@ -20,6 +20,7 @@ from etagere.errors import Evicted, NotStarted, Retired, Stopping, UnknownId, Un
 from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
+from etagere.pacer import Pacer
 from etagere.parameters import Bound
 from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
@@ -94,6 +95,7 @@ class Service:
         clock: Clock,
         deriver: Deriver,
         waiters: Waiters,
+        pacer: Pacer,
         *,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
@@ -103,6 +105,7 @@ class Service:
         self.cache = cache
         self.clock = clock
         self.waiters = waiters
+        self.pacer = pacer
         self.stopping = False
         self._engine = engine
         self._deriver = deriver

@@ -18,6 +18,7 @@ from etagere.asgi.validation import validated
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.lifecycle import Run
+from etagere.core.pacing import Pace
 from etagere.core.preferences import only_if_cached, wait_seconds
 from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
@@ -202,19 +203,21 @@ class Application:
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
 
-    def _told(self, run: Run | None) -> tuple[Run, int | None, float]:
-        """What is told of a pending run: itself, its position, and the time that it is told."""
+    def _told(self, run: Run | None) -> tuple[Run, int | None, Pace]:
+        """What is told of a pending run: itself, its position, and when to ask again."""
         assert run is not None
-        return run, self._service.runs.position(run.id), self._service.clock.now()
+        service = self._service
+        position = service.runs.position(run.id)
+        return run, position, service.pacer.tell(run, position, service.clock.now())
 
     def _accepted(self, address: Address, answer: Answer, *, page: bool) -> Response:
-        run, position, now = self._told(answer.run)
+        run, position, pace = self._told(answer.run)
         base = address.base
-        document = pending_document(run, position, now, base)
+        document = pending_document(run, position, pace.eta, base)
         if not page:
-            return responses.accepted(run, position, now, base, document)
+            return responses.accepted(run, position, pace, base, document)
         body = self._people.waiting(document, base, "")
-        return responses.accepted_page(run, position, now, base, body)
+        return responses.accepted_page(run, position, pace, base, body)
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
         found = answer.found
