@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
-from tests.conversation.asking import Gates, served
 from tests.harness import Server
 
 MODELS = """
-import os
 import time
 
 import etagere
@@ -16,7 +16,7 @@ import etagere
 app = etagere.Etagere(runs=2)
 
 
-@app.model(version="1", time_limit=60)
+@app.model(version="1")
 def slow(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
@@ -25,33 +25,43 @@ RUNS = 6
 SECONDS = 1.6
 
 
-def statuses(server: Server, path: str) -> tuple[int, float]:
-    """What the status document of a new run has for its estimate, and what the answer says to wait."""
-    answer = server.get(path)
+def started(server: Server, seconds: float) -> tuple[int, float | None]:
+    """What the answer to a new run says to wait, and the estimate in its status document."""
+    answer = server.get(f"/slow?seconds={seconds}")
     assert answer.status == 202
-    return int(answer["Retry-After"]), float(answer.json().get("eta", -1))
+    return int(answer["Retry-After"]), answer.json().get("eta")
+
+
+def ranked(server: Server, path: str, position: int) -> Any:
+    """The status document once it shows the position, which may be a second old."""
+    deadline = time.monotonic() + 30
+    while (status := server.get(f"{path}/status").json()).get("position") != position:
+        assert time.monotonic() < deadline, status
+        time.sleep(0.05)
+    return status
 
 
 def test_the_pace_is_learnt_and_survives_a_restart(tmp_path: Path) -> None:
     models = tmp_path / "models.py"
     models.write_text(MODELS)
     with Server.serve(models, tmp_path / "data") as server:
-        assert statuses(server, f"/slow?seconds={SECONDS}") == (1, -1)
+        assert started(server, SECONDS) == (1, None)
         for n in range(1, RUNS):
             server.get(f"/slow?seconds={SECONDS + n / 1000}")
         for n in range(RUNS):
             assert server.result(f"/slow?seconds={SECONDS + n / 1000}").status == 200
-        retry_after, eta = statuses(server, "/slow?seconds=30")
-        assert retry_after in (2, 3)
-        assert 1.6 <= eta < 10
+        wait, eta = started(server, 600)
+        assert 2 <= wait <= 3
+        assert eta is not None
+        assert SECONDS <= eta < 10
     with Server.serve(models, tmp_path / "data") as server:
-        # The run of 30 s goes on and has one of the two places; this one has the other.
-        retry_after, again = statuses(server, "/slow?seconds=31")
-        assert retry_after in (2, 3)
-        assert abs(again - eta) < 1
-        status = server.get("/slow?seconds=31", server.get("/slow?seconds=31").etag)
-        assert status.status == 304
-        assert f"eta={round(again)}" in status["Run-Status"]
-        waiting = statuses(server, "/slow?seconds=32")
-        assert waiting[0] > retry_after
-        assert waiting[1] > again
+        # The one before has one of the two places again, this has the other.
+        assert started(server, 601) == (wait, eta)
+        answers = [server.get(f"/slow?seconds={n}") for n in range(602, 606)]
+        alias = f"/r/{answers[-1].json()['id']}"
+        status = ranked(server, alias, position=4)
+        assert status["eta"] == round(4 / 2 * eta + eta, 1)
+        ping = server.get(alias, answers[-1].etag)
+        assert ping.status == 304
+        assert 2 * eta + 2 <= int(ping["Retry-After"]) <= 2 * eta + 4
+        assert ping["Run-Status"] == f"state=queued, eta={round(status['eta'])}, position=4"

@@ -99,3 +99,7 @@ def test_progress_is_waited_for_within_the_time_gone_by() -> None:
 @given(st.floats(0, 1e6))
 def test_a_failure_outlives_three_pings(told: float) -> None:
     assert remember(told) >= 3 * told
+
+
+def test_a_run_without_a_position_has_begun() -> None:
+    assert pace(queued(), None, 1000.0, THE_SAME, Places(1, 0)) == pace(running(), None, 1000.0, THE_SAME, None)

@@ -42,7 +42,7 @@ def retry_after(elapsed: float) -> int:
 
 
 def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, places: Places | None) -> Pace:
-    """The pace of a pending run; `position` is its rank in the queue, `places` are needed where it has one.
+    """The pace of a pending run; `position` is its rank in the queue, `places` are what its model has.
 
     With a schedule it is that of the model's run times, and while the run is queued the time until it begins
     is added. What the run itself reports of its progress takes the place of it, within limits.
@@ -50,7 +50,8 @@ def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, 
     if run.state is State.queued:
         if schedule is None:
             return Pace(retry_after(now - run.created), None)
-        begins = _begins(position or 1, schedule, places or Places(1, 0))
+        # One without a position has been claimed since it was looked at.
+        begins = 0.0 if position is None or places is None else _begins(position, schedule, places)
         return Pace(_seconds(begins + schedule.wait(0.0)), begins + (schedule.left(0.0) or 0.0))
     running = max(0.0, now - (run.started or now))
     wait = retry_after(now - run.created) if schedule is None else schedule.wait(running)
