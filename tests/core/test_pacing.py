@@ -103,3 +103,8 @@ def test_a_failure_outlives_three_pings(told: float) -> None:
 
 def test_a_run_without_a_position_has_begun() -> None:
     assert pace(queued(), None, 1000.0, THE_SAME, Places(1, 0)) == pace(running(), None, 1000.0, THE_SAME, None)
+
+
+def test_a_run_may_have_begun_with_the_epoch() -> None:
+    begun = Run("a", "heat@1", "default", 0.0, State.running, 1, started=0.0)
+    assert pace(begun, None, 60.0, THE_SAME, None).eta == 40.0

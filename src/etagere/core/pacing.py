@@ -53,7 +53,7 @@ def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, 
         # One without a position has been claimed since it was looked at.
         begins = 0.0 if position is None or places is None else _begins(position, schedule, places)
         return Pace(_seconds(begins + schedule.wait(0.0)), begins + (schedule.left(0.0) or 0.0))
-    running = max(0.0, now - (run.started or now))
+    running = 0.0 if run.started is None else max(0.0, now - run.started)
     wait = retry_after(now - run.created) if schedule is None else schedule.wait(running)
     left = eta(running, run.progress, None if schedule is None else schedule.left(running))
     if left is None or run.progress is None or run.progress < TELLING:
