@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from etagere.core import pacing
 from etagere.core.history import History
-from etagere.core.lifecycle import Run, State
+from etagere.core.lifecycle import Run
 from etagere.core.pacing import Pace, Places
 from etagere.core.schedule import Schedule
 
@@ -56,12 +56,13 @@ class Pacer:
         """The pace of a pending run; nothing is noted of it."""
         learnt = self._models.get(run.model)
         schedule = learnt.schedule if learnt else None
-        places = self._places(run.model) if schedule and run.state is State.queued else None
+        places = self._places(run.model) if schedule and run.started is None else None
         return pacing.pace(run, position, now, schedule, places)
 
     def tell(self, run: Run, position: int | None, now: float) -> Pace:
         """The same for a client, who is then expected to ask again after `retry_after`."""
         pace = self.pace(run, position, now)
+        # Every ping comes by here: a look-up, and most often no more.
         if pace.retry_after > self._told.get(run.id, 0):
             self._told[run.id] = pace.retry_after
         return pace

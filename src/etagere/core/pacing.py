@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from etagere.core.lifecycle import Run, State
+from etagere.core.lifecycle import Run
 from etagere.core.schedule import Schedule
 
 SOONEST, LATEST = 1, 30
@@ -47,27 +47,26 @@ def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, 
     With a schedule it is that of the model's run times, and while the run is queued the time until it begins
     is added. What the run itself reports of its progress takes the place of it, within limits.
     """
-    if run.state is State.queued:
+    if run.started is None:
         if schedule is None:
             return Pace(retry_after(now - run.created), None)
         # One without a position has been claimed since it was looked at.
         begins = 0.0 if position is None or places is None else _begins(position, schedule, places)
         return Pace(_seconds(begins + schedule.wait(0.0)), begins + (schedule.left(0.0) or 0.0))
-    running = 0.0 if run.started is None else max(0.0, now - run.started)
+    running = max(0.0, now - run.started)
     wait = retry_after(now - run.created) if schedule is None else schedule.wait(running)
-    left = eta(running, run.progress, None if schedule is None else schedule.left(running))
-    if left is None or run.progress is None or run.progress < TELLING:
-        return Pace(_seconds(wait), left)
+    usual = None if schedule is None else schedule.left(running)
+    if run.progress is None or run.progress < TELLING or running == 0:
+        return Pace(_seconds(wait), usual)
+    left = eta(running, run.progress, usual)
     return Pace(_seconds(max(NEAREST * running, min(left, max(wait, FARTHEST * running)))), left)
 
 
-def eta(running: float, progress: float | None, usual: float | None = None) -> float | None:
-    """Seconds left of a run that has come as far as `progress` (0 to 1) in `running` seconds; None if unknown.
+def eta(running: float, progress: float, usual: float | None = None) -> float:
+    """Seconds left of a run that has come as far as `progress` (above 0, at most 1) in `running` seconds.
 
     `usual` is what is left by the run times of its model; it counts the less, the farther the run is.
     """
-    if progress is None or progress < TELLING or running <= 0:
-        return usual
     foretold = running * (1 - progress) / progress
     return foretold if usual is None else progress * foretold + (1 - progress) * usual
 
@@ -86,4 +85,4 @@ def _begins(position: int, schedule: Schedule, places: Places) -> float:
 
 
 def _seconds(wait: float) -> int:
-    return max(SOONEST, min(LONGEST, math.ceil(wait)))
+    return math.ceil(wait) if SOONEST <= wait <= LONGEST else SOONEST if wait < SOONEST else LONGEST
