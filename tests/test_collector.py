@@ -195,3 +195,42 @@ async def test_what_lies_beside_the_result_of_another_model_is_not_published(pla
     await place.ends()
     assert isinstance(place.cache.get("a"), Representation)
     assert place.cache.variant("a", "svg") is None
+
+
+async def test_run_times_are_learnt_from_every_outcome_but_poison(place: Place) -> None:
+    ended = [
+        await place.result("a", b"1"),
+        await place.failure("b"),
+        replace(await place.failure("c"), kind=Kind.poison),
+    ]
+    seconds = [3.0, 5.0, 70.0]
+    for each, taken in zip(ended, seconds, strict=True):
+        await place.outbox.put(replace(each, started=each.finished - taken))
+        await place.ends()
+    late = replace(ended[0], started=ended[0].finished - 90, path=None, kind=Kind.failed)
+    await place.outbox.put(late)
+    await place.ends()
+    known = await Histories(place.database).load(["heat@1"])
+    assert known["heat@1"].seconds == (3.0, 5.0)
+
+
+async def test_an_outcome_is_kept_until_all_have_asked_again(place: Place) -> None:
+    for _ in range(20):
+        place.pacer.learn("heat@1", 1000.0)
+    timeout = replace(await place.result("a", b""), kind=Kind.timeout, path=None)
+    ended, waits = [timeout, await place.result("b", b"1")], []
+    for name in "ab":
+        run = place.table.get(name)
+        assert run is not None
+        waits.append(place.pacer.tell(run, None, place.clock.now()).retry_after)
+        place.pacer.tell(run, None, place.clock.now() + 999)
+    assert min(waits) >= 1000
+    for each in ended:
+        await place.outbox.put(each)
+        await place.ends()
+    failure = place.cache.get("a")
+    assert isinstance(failure, Failure)
+    assert failure.expires - place.clock.now() >= 3 * waits[0]
+    kept_until = place.database.read("SELECT kept_until FROM representation WHERE id = 'b'")
+    assert kept_until is not None
+    assert kept_until[0] - place.clock.now() >= 3 * waits[1]
