@@ -32,7 +32,9 @@ def test_it_learns_each_model_by_itself() -> None:
     assert service.pacer.pace(run(), None, SINCE).eta == 50.0
     assert 50 <= service.pacer.pace(run(), None, SINCE).retry_after <= 53
     assert service.pacer.pace(run(model="heat@2"), None, SINCE) == (1, None)
-    assert service.saved == {"heat@1": (50.0,) * 20}
+    # A crash may cost a tenth of what is known.
+    assert service.saved.keys() == {"heat@1"}
+    assert len(service.saved["heat@1"]) >= 18
 
 
 def test_what_is_remembered_counts_from_the_start() -> None:

@@ -104,19 +104,16 @@ class Collector:
             unmoved = isinstance(finished, Representation) and finished.path is not None and finished.path.exists()
             self._waiting[key] = finished if unmoved else None
             raise
-        self._learn(outcome, run)
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
         # Who waits for the end need not wait until it is recorded, too.
-        await asyncio.gather(self._runs.advance(outcome.resource.id, event), self._tell(outcome.resource))
+        await asyncio.gather(self._runs.advance(outcome.resource.id, event), self._tell(outcome, run))
         await self._forget(outcome)
 
-    def _learn(self, outcome: Outcome, run: Run | None) -> None:
+    async def _tell(self, outcome: Outcome, run: Run | None) -> None:
+        self._settled(outcome.resource)
         # Whatever a run ends with is what clients wait for; poison is of several attempts, and no run time.
         if run is not None and outcome.kind is not Kind.poison:
             self._pacer.learn(outcome.resource.model, outcome.seconds)
-
-    async def _tell(self, resource: Resource) -> None:
-        self._settled(resource)
 
     async def _keep_second(self, outcome: Outcome, primary: Representation | Failure) -> None:
         """Keep the second format, where the run of this model writes one."""

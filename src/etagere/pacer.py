@@ -11,7 +11,7 @@ from etagere.core.pacing import Pace, Places
 from etagere.core.schedule import Schedule
 
 RENEWED_AFTER = 0.1
-"""A schedule is made anew when the history has grown by this share of itself."""
+"""A schedule is made anew, and the history saved, when that has grown by this share of itself."""
 
 
 class _Learnt:
@@ -24,18 +24,21 @@ class _Learnt:
         self.news = 0
         self.schedule = Schedule.of(history.seconds) if history.seconds else None
 
-    def add(self, seconds: float) -> None:
+    def add(self, seconds: float) -> bool:
+        """Whether that made a new schedule."""
         self.history.add(seconds)
         self.news += 1
-        if self.news > RENEWED_AFTER * len(self.history.seconds) - 1:
-            self.news = 0
-            self.schedule = Schedule.of(self.history.seconds)
+        if self.news < RENEWED_AFTER * len(self.history.seconds):
+            return False
+        self.news = 0
+        self.schedule = Schedule.of(self.history.seconds)
+        return True
 
 
 class Pacer:
     """Paces by the run times of each model (`name@version`).
 
-    `places` tells how many runs of a model may go on, `save` keeps a history that has grown. Runs that
+    `places` tells how many runs of a model may go on, `save` keeps a history. Runs that
     were pending at `since` (seconds since the epoch) may have been told something by an earlier service.
     """
 
@@ -77,8 +80,8 @@ class Pacer:
     def learn(self, model: str, seconds: float) -> None:
         """A run of this model has ended after so many seconds."""
         learnt = self._models.setdefault(model, _Learnt(History()))
-        learnt.add(seconds)
-        self._save(model, learnt.history)
+        if learnt.add(seconds):
+            self._save(model, learnt.history)
 
     def forget(self, id: str) -> None:
         """Nobody waits for this run any more."""

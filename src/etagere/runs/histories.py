@@ -34,7 +34,7 @@ class Histories:
         return {model: history for model, history in (known | heirs).items() if model not in retired}
 
     def save(self, model: str, history: History) -> None:
-        """Keep it with the next commit; a crash before that forgets a run, no more."""
+        """Keep it with the next commit; a crash before that costs what was added, no more."""
         self._database.post(partial(_keep, model=model, text=history.to_json()))
 
 
