@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from etagere.core.representation import Resource
 from etagere.database import Database
 from etagere.factory import Running
 from etagere.model import Registry
+from etagere.pacer import Pacer
 from etagere.runs.memory import MemoryRunTable
 from etagere.testing import ManualClock, resource
 from etagere.waiters import Waiters
@@ -44,7 +46,15 @@ class Place:
         rules = {"patience": PATIENCE} | table
         self.table = MemoryRunTable(database, clock, 100, lambda model: None, lambda model: "default", **rules)
         self.waiters = Waiters(10)
-        self.asked = asked.Asked(self.table, self.table, self.waiters, clock)
+        self.pacer = Pacer({}, partial(self.table.places, 1), lambda *_: None, clock.now())
+        self.asked = asked.Asked(self.table, self.table, self.waiters, self.pacer)
+
+    def ask(self, name: str, now: float) -> None:
+        """Somebody asks, and is told when to ask again."""
+        run = self.table.get(name)
+        assert run is not None
+        self.pacer.tell(run, None, now)
+        self.asked.note(name)
 
     def order(self, names: str) -> list[int | None]:
         return [self.table.position(name) for name in names]
@@ -86,7 +96,7 @@ async def test_the_longer_a_client_is_told_to_wait_the_longer_it_is_waited_for(
     clock.advance(300)
     await place.table.submit(resource("b"))
     for name in "ab":
-        place.asked.note(name)
+        place.ask(name, clock.now())
     await place.asked.tell()
     for _ in range(29):
         clock.advance(10)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from etagere.core import pacing
 from etagere.core.lifecycle import Run
 from etagere.logs import get_logger
-from etagere.ports import Clock, Interest, RunTable
+from etagere.pacer import Pacer
+from etagere.ports import Interest, RunTable
 from etagere.waiters import Waiters
 
 log = get_logger("etagere.asked")
@@ -19,11 +19,11 @@ BATCH_SECONDS = 1.0
 class Asked:
     """The pending runs that were asked for since the last batch. Who waits asks all the time."""
 
-    def __init__(self, interest: Interest, runs: RunTable, waiters: Waiters, clock: Clock) -> None:
+    def __init__(self, interest: Interest, runs: RunTable, waiters: Waiters, pacer: Pacer) -> None:
         self._interest = interest
         self._runs = runs
         self._waiters = waiters
-        self._clock = clock
+        self._pacer = pacer
         self._ids: set[str] = set()
 
     def note(self, id: str) -> None:
@@ -40,9 +40,7 @@ class Asked:
     async def tell(self) -> None:
         """Hand over what was noted, for those that are still pending."""
         ids, self._ids = self._ids, set()
-        now = self._clock.now()
-        runs = [run for run in map(self._runs.get, ids) if run is not None]
-        await self._interest.note({run.id: pacing.retry_after(now - run.created) for run in runs})
+        await self._interest.note({id: self._pacer.told(id) for id in ids if self._runs.get(id) is not None})
 
     async def keep_telling(self) -> None:
         """Tell it for ever, with those that somebody waits for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.pacer import Pacer
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
@@ -96,6 +98,7 @@ async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
 
 
 async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
+    from etagere.asked import Asked
     from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
@@ -118,19 +121,23 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=waiters.wake)
+    pacer = await _pacer(registry, settings.runs, database, runs, clock)
+    cancelled = partial(_ended, waiters, pacer)
+    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=cancelled)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled = partial(_settled, engine, waiters)
-    collector = Collector(registry, outbox, cache, cache, runs, clock, max_result=settings.max_result, settled=settled)
+    settled = partial(_settled, engine, cancelled)
+    limit = settings.max_result
+    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=limit, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
     deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
+    asked = Asked(runs, runs, waiters, pacer)
     service = Service(
-        registry, runs, cache, engine, clock, deriver, waiters, interest=runs, memo_size=memo_size, retired=retired
+        registry, runs, cache, engine, clock, deriver, waiters, pacer, asked, memo_size=memo_size, retired=retired
     )  # fmt: skip
     background = (
         asyncio.create_task(collector.collect(), name="collector"),
-        asyncio.create_task(service.asked.keep_telling(), name="asked"),
+        asyncio.create_task(asked.keep_telling(), name="asked"),
     )
     await engine.start()
     return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
@@ -192,9 +199,25 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     return AccessLog(served) if settings.access_log else served
 
 
-def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:
-    waiters.wake(resource.id)
+def _settled(engine: LocalEngine, ended: Callable[[str], None], resource: Resource) -> None:
+    ended(resource.id)
     engine.wake(resource.queue)
+
+
+def _ended(waiters: Waiters, pacer: Pacer, id: str) -> None:
+    waiters.wake(id)
+    pacer.forget(id)
+
+
+async def _pacer(
+    registry: Registry, at_once: int, database: Database, runs: MemoryRunTable, clock: SystemClock
+) -> Pacer:
+    from etagere.pacer import Pacer
+    from etagere.runs.histories import Histories
+
+    histories = Histories(database)
+    places = partial(runs.places, at_once)
+    return Pacer(await histories.load(registry.models), places, histories.save, clock.now())
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:

@@ -131,3 +131,8 @@ BEGIN UPDATE printed_total SET bytes = bytes - old.size; END;
 
 CREATE TRIGGER printed_forgotten AFTER DELETE ON ghost
 BEGIN DELETE FROM printed WHERE id = old.id; END;
+-- How long the last runs of each model took, in seconds, as a JSON array; in the order in which they were noted.
+CREATE TABLE history (
+    model TEXT NOT NULL UNIQUE,
+    seconds TEXT NOT NULL
+);

@@ -16,6 +16,7 @@ from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
 from etagere.core.media import Format, coded_name, format_name
+from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation, Resource
 from etagere.errors import (
     Evicted,
@@ -30,8 +31,9 @@ from etagere.errors import (
 from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
+from etagere.pacer import Pacer
 from etagere.parameters import Bound
-from etagere.ports import Cache, Clock, Engine, Interest, RunTable
+from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
@@ -107,8 +109,9 @@ class Service:
         clock: Clock,
         deriver: Deriver,
         waiters: Waiters,
+        pacer: Pacer,
+        asked: Asked,
         *,
-        interest: Interest,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
     ) -> None:
@@ -117,7 +120,8 @@ class Service:
         self.cache = cache
         self.clock = clock
         self.waiters = waiters
-        self.asked = Asked(interest, runs, waiters, clock)
+        self.pacer = pacer
+        self.asked = asked
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
@@ -234,9 +238,10 @@ class Service:
             run = await starting
         return Seen(run, None if run else self.cache.get(id))
 
-    def told(self, run: Run) -> tuple[Run, int | None, float]:
-        """What is told of a pending run: itself, its position, and the time that it is told."""
-        return run, self.runs.position(run.id), self.clock.now()
+    def tell(self, run: Run) -> tuple[Run, int | None, Pace]:
+        """What a client is told of a pending run: itself, its position, and when to ask again."""
+        position = self.runs.position(run.id)
+        return run, position, self.pacer.tell(run, position, self.clock.now())
 
     async def present(self, address: Address, seen: Seen) -> Seen:
         """The same, with what is ready in the format and coding of the address.

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,17 @@ async def test_new_results_are_safe_from_eviction_for_a_while(database: Database
     clock.advance(90)
     await cache.put(resource("e"), representation("e", os.urandom(1000)))
     assert [id for id in "abcde" if cache.get(id)] == ["d", "e"]
+
+
+async def test_a_result_that_is_awaited_is_safe_for_longer(database: Database, clock: ManualClock) -> None:
+    cache = make(database, clock, size=2500, keep=90)
+    for id in "abc":
+        awaited = 1800 if id == "a" else 0
+        await cache.put(resource(id), replace(representation(id, os.urandom(1000)), awaited=awaited))
+        clock.advance(1)
+    clock.advance(1700)
+    await cache.put(resource("d"), representation("d", os.urandom(1000)))
+    assert [id for id in "abcd" if cache.get(id)] == ["a", "d"]
 
 
 async def test_a_result_larger_than_the_cache_is_kept_until_the_next(database: Database, clock: ManualClock) -> None:

@@ -184,7 +184,7 @@ class Application:
         start = start or partial(self._bind, scope)
         answer = await self._service.answer(address, seen, conditions, start, partial(self._intent.may_start, fields))
         if answer.decision is Decision.still_pending and answer.run is not None:
-            return responses.still_pending(*self._service.told(answer.run))
+            return responses.still_pending(*self._service.tell(answer.run))
         if answer.decision is Decision.accepted:
             return self._accepted(address, answer, page=choice.wanted is Wanted.page)
         response = self._settled(scope, address, answer)
@@ -203,13 +203,13 @@ class Application:
 
     def _accepted(self, address: Address, answer: Answer, *, page: bool) -> Response:
         assert answer.run is not None
-        run, position, now = self._service.told(answer.run)
+        run, position, pace = self._service.tell(answer.run)
         base = address.base
-        document = pending_document(run, position, now, base)
+        document = pending_document(run, position, pace.eta, base)
         if not page:
-            return responses.accepted(run, position, now, base, document)
+            return responses.accepted(run, position, pace, base, document)
         body = self._people.waiting(document, base, "")
-        return responses.accepted_page(run, position, now, base, body)
+        return responses.accepted_page(run, position, pace, base, body)
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
         found = answer.found

@@ -46,7 +46,7 @@ class AtHand:
         if seen is None or choice.wanted is not Wanted.representation:
             return None
         if seen.run is not None:
-            return responses.still_pending(*self._service.told(seen.run)) if none_match is not None else None
+            return responses.still_pending(*self._service.tell(seen.run)) if none_match is not None else None
         return self._ready(seen.found, choice, address)
 
     def _ready(self, found: Representation | Failure | None, choice: Choice, address: Address) -> Response | None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from etagere.asgi.problems import failure_document
-from etagere.core import pacing
 from etagere.core.lifecycle import Run, State
 from etagere.core.representation import Failure, Kind, Representation
 from etagere.service import Address, Service
@@ -17,14 +16,14 @@ def status_of(service: Service, address: Address, base: str, root: str) -> dict[
     id, now = address.id, service.clock.now()
     run = service.asked.pending(id)
     if run is not None:
-        return pending_document(run, service.runs.position(id), now, base)
+        position = service.runs.position(id)
+        return pending_document(run, position, service.pacer.pace(run, position, now).eta, base)
     found = service.cache.get(id)
     return _document(id, address.model, base, **_finished(found, root))
 
 
-def pending_document(run: Run, position: int | None, now: float, base: str) -> dict[str, Any]:
-    """The document of a run that has not ended."""
-    left = pacing.eta(now - run.started if run.started else 0.0, run.progress)
+def pending_document(run: Run, position: int | None, eta: float | None, base: str) -> dict[str, Any]:
+    """The document of a run that has not ended; `eta` is the seconds left, if that is known."""
     return _document(
         run.id,
         run.model,
@@ -34,7 +33,7 @@ def pending_document(run: Run, position: int | None, now: float, base: str) -> d
         progress=run.progress,
         message=run.message or None,
         position=position,
-        eta=None if left is None else round(left, 1),
+        eta=None if eta is None else round(eta, 1),
         created=_timestamp(run.created),
         started=_timestamp(run.started),
     )

@@ -40,7 +40,7 @@ class Kept(NamedTuple):
 class Records:
     """How rows are kept: blobs lie below `directory`, `size` bytes at most in all, `ghosts` at most.
 
-    A new representation is safe from eviction for `keep` seconds.
+    A new representation is safe from eviction for `keep` seconds, or as long as it is `awaited`.
     """
 
     directory: Path
@@ -72,7 +72,7 @@ class Records:
         connection.execute("DELETE FROM failure WHERE id = ?", (given.id,))
         # Variants of a primary that was lost may be those of other bytes.
         stale = _delete(connection, given.id)
-        _insert(connection, given, file, now, now + self.keep)
+        _insert(connection, given, file, now, now + max(self.keep, given.awaited))
         evicted = self._evict(connection, given.id, now)
         self._trim_ghosts(connection)
         return Kept(given, before, (*stale, *evicted))

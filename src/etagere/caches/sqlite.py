@@ -34,8 +34,8 @@ class SqliteCache:
     """The `Cache` of a single service, and its `Variants`.
 
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
-    nobody has asked for is not evicted for `keep` seconds after it was put, so that whoever waits
-    for it finds it.
+    nobody has asked for is not evicted for `keep` seconds after it was put, nor while it is `awaited`,
+    so that whoever waits for it finds it.
     `nondeterministic` counts the resources that were computed again with another result.
     """
 

@@ -67,7 +67,8 @@ class Outcome:
 class Representation:
     """A finished result, or a variant of it in another format or content coding (`derived`).
 
-    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`.
+    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`. A client may
+    ask for it for the first time within `awaited` seconds, which is no part of what it is.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Representation:
     mtime_ns: int = 0
     coding: str = IDENTITY
     derived: bool = False
+    awaited: float = field(default=0.0, compare=False)
 
     @property
     def name(self) -> str:

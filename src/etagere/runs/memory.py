@@ -19,6 +19,7 @@ from dataclasses import replace
 from functools import partial
 
 from etagere.core.lifecycle import Event, Run, State, step
+from etagere.core.pacing import Places
 from etagere.core.representation import Resource
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
@@ -188,6 +189,11 @@ class MemoryRunTable:
         """How many runs are queued and running."""
         held = self._held.total()
         return {State.queued: len(self._entries) - held, State.running: held}
+
+    def places(self, at_once: int, model: str) -> Places:
+        """What there is for a model where `at_once` runs can go on in all."""
+        limit = self._concurrency(model) or at_once
+        return Places(min(at_once, limit), min(at_once - self._held.total(), limit - self._held[model]))
 
     async def _cancel(self, runs: Collection[Run]) -> None:
         await asyncio.gather(*(self.advance(run.id, Event.cancel) for run in runs))
