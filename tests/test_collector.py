@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -190,3 +191,21 @@ async def test_what_lies_beside_the_result_of_another_model_is_not_published(pla
     await place.ends()
     assert isinstance(place.cache.get("a"), Representation)
     assert place.cache.variant("a", "svg") is None
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB])
+async def test_a_late_outcome_is_compared_with_the_first(place: Place, size: int) -> None:
+    first = await place.result("a", b"1" * size)
+    late = place.directory / "late" / "result"
+    late.parent.mkdir()
+    late.write_bytes(b"2" * size)
+    for each in (first, replace(first, attempt=2, path=late)):
+        await place.outbox.put(each)
+        await place.ends()
+    kept, ghost = place.cache.get("a"), place.cache.ghost("a")
+    assert isinstance(kept, Representation)
+    assert b"".join([chunk async for chunk in place.cache.stream(kept)]) == b"1" * size
+    assert ghost is not None
+    assert ghost.difference is not None
+    assert (ghost.digest, ghost.difference.first) == (kept.digest, kept.digest)
+    assert ghost.difference.later == hashlib.sha256(b"2" * size).digest()

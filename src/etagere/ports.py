@@ -92,8 +92,9 @@ class Cache(Protocol):
     async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
         """Keep it, durably when this returns, and evict what is over the size limit.
 
-        The first representation of an id wins: what is kept is returned. A representation with a
-        `path` outside the cache is moved into it.
+        The first representation of an id wins: what is kept is returned. One that has other bytes than the
+        last that is known of this id, evicted or not, is a `difference` of its ghost from then on. A
+        representation with a `path` outside the cache is moved into it.
 
         Raises:
             StorageFull: there is no room now; nothing was changed.

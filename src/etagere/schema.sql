@@ -97,3 +97,15 @@ BEGIN UPDATE total SET ghosts = ghosts + 1 + length(new.uri) / 16384; END;
 
 CREATE TRIGGER ghost_dropped AFTER DELETE ON ghost
 BEGIN UPDATE total SET ghosts = ghosts - 1 - length(old.uri) / 16384; END;
+
+-- Resources whose last new run gave other bytes than there were, with the digest of either; no longer than their ghosts.
+CREATE TABLE difference (
+    id TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    first BLOB NOT NULL,
+    later BLOB NOT NULL,
+    seen REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TRIGGER difference_dropped AFTER DELETE ON ghost
+BEGIN DELETE FROM difference WHERE id = old.id; END;
