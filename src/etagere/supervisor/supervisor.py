@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -73,18 +73,31 @@ class Order:
 class Supervisor:
     """Runs attempts, any number at once, in directories of their own below `directory`.
 
-    A result has at most `max_result` bytes. `echo` gets everything that models print, as it comes.
+    A result has at most `max_result` bytes. `echo` gets everything that models print, as it comes. `environment` is
+    that of the models, in place of the service's own.
     """
 
     def __init__(
-        self, program: Description, directory: Path, *, max_result: int, clock: Clock, echo: Echo | None = None
+        self,
+        program: Description,
+        directory: Path,
+        *,
+        max_result: int,
+        clock: Clock,
+        echo: Echo | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._models: dict[str, dict[str, Any]] = program["models"]
         self._directory = directory.absolute()
         self._max_result = max_result
         self._clock = clock
         self._echo = echo
-        self._warm = Warm(program)
+        self._warm = Warm(program, environment)
+
+    @property
+    def threads(self) -> list[str]:
+        """The names of the threads that importing the models and their setup have left."""
+        return self._warm.threads
 
     async def start(self, kept: Collection[str] = ()) -> None:
         """Make the directory and start the warm process.
