@@ -95,7 +95,8 @@ def _first_difference(first: bytes, second: bytes) -> tuple[tuple[Step, ...], st
         if found := json_difference(first, second):
             return found[0], *_both(found[1], found[2])
         for path, left, right in _disorders(_load(first), _load(second), ()):
-            return path, *_about_difference(f"names in the order {left}", f"names in the order {right}")
+            one, other = _about_difference(str(left), str(right))
+            return path, f"names in the order {one}", f"names in the order {other}"
     except (ValueError, RecursionError) as error:
         raise Unreadable from error
     raise Unreadable
@@ -174,7 +175,8 @@ def _shown(value: Any) -> str:
 
 def _about_difference(left: str, right: str) -> tuple[str, str]:
     """Two texts, of long ones what stands about the first character that differs."""
-    equal = next((at for at, (one, other) in enumerate(zip(left, right, strict=False)) if one != other), 0)
+    shorter = min(len(left), len(right))
+    equal = next((at for at in range(shorter) if left[at] != right[at]), shorter)
     start = 0 if max(len(left), len(right)) <= _LONGEST else max(0, equal - _AROUND)
     return _cut(left, start), _cut(right, start)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 # What stands in brackets is taken for a unit, whatever it is.
@@ -49,8 +50,7 @@ def _about(name: str, doc: str, schema: Mapping[str, Any]) -> str:
 
 def _lines_about(name: str, doc: str) -> Iterator[str]:
     """The lines that name it, each with the next one, where many styles put the explanation."""
-    lines = doc.splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in pairwise([*doc.splitlines(), ""]):
         if re.search(rf"\b{re.escape(name)}\b", line):
             yield f"{line} {following}"
 
