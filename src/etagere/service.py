@@ -30,6 +30,9 @@ log = get_logger("etagere.service")
 LONG_QUERY = 4096
 """Longer ones are parsed in a thread: the largest takes half a second."""
 
+SHORT_TARGET = 512
+"""Up to here a target is remembered as it is: hashing it takes longer than comparing it."""
+
 Start = Callable[[], Awaitable[Resource]]
 
 
@@ -122,8 +125,8 @@ class Service:
         self.waiters.close()
 
     def recall(self, target: bytes) -> Address | None:
-        """The address of a request target that was located before; its SHA-256 is all that is remembered of it."""
-        key = hashlib.sha256(target).digest()
+        """The address of a request target that was located before."""
+        key = _memo_key(target)
         address = self._memo.get(key)
         if address is not None:
             self._memo.move_to_end(key)
@@ -135,7 +138,7 @@ class Service:
         Raises:
             Problem: the path names nothing, or the parameters are not valid.
         """
-        key = hashlib.sha256(target).digest()
+        key = _memo_key(target)
         resolve = partial(self._resolve, path, query)
         # What is parsed in a thread is parsed once for all who ask meanwhile.
         address, resource = await (resolve() if len(query) < LONG_QUERY else self._resolving.join(key, resolve))
@@ -199,12 +202,23 @@ class Service:
         address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
         return address, partial(self._revive, id, model)
 
+    def glance(self, id: str) -> Seen | None:
+        """What there is of a resource; None while its run is being recorded."""
+        run = self.runs.get(id)
+        if run is not None:
+            return Seen(run, None)
+        return None if id in self._starting else Seen(None, self.cache.get(id))
+
     async def look(self, id: str) -> Seen:
-        """What there is of a resource. Who asks while its run is being recorded waits for that, and parses nothing."""
+        """The same. Who asks while its run is being recorded waits for that, and parses nothing."""
         run = self.runs.get(id)
         if run is None and (starting := self._starting.current(id)):
             run = await starting
         return Seen(run, None if run else self.cache.get(id))
+
+    def told(self, run: Run) -> tuple[Run, int | None, float]:
+        """What is told of a pending run: itself, its position, and the time that it is told."""
+        return run, self.runs.position(run.id), self.clock.now()
 
     async def present(self, address: Address, seen: Seen) -> Seen:
         """The same, with what is ready in the format and coding of the address.
@@ -305,6 +319,11 @@ class Service:
             return found.digest
         ghost = self.cache.ghost(address.id) if name == address.primary else None
         return ghost.digest if ghost else None
+
+
+def _memo_key(target: bytes) -> bytes:
+    """What is remembered of a target: itself, or its SHA-256, which no target looks like, for none begins so."""
+    return target if len(target) <= SHORT_TARGET else b"#" + hashlib.sha256(target).digest()
 
 
 def _report(id: str, model: str, shown: EntityTag) -> None:
