@@ -68,8 +68,10 @@ class Finding(NamedTuple):
     advice: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        # What a model says of itself may have lines of its own.
+        said = " ".join(self.said.splitlines())
         lines = [line for text in self.advice for line in text.splitlines()]
-        return "\n    ".join([f"{self.subject}: {self.verdict}: {self.said}", *lines]) + "\n"
+        return "\n    ".join([f"{self.subject}: {self.verdict}: {said}", *lines]) + "\n"
 
 
 Tell = Callable[[Finding], object]

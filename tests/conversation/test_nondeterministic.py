@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def digest(answer: Answer) -> str:
 
 
 def test_a_result_that_was_computed_again_with_other_bytes(tmp_path: Path) -> None:
-    env = {"ETAGERE_CACHE_SIZE": str(5 << 20)}
+    env = {"ETAGERE_CACHE_SIZE": str(5 << 20), "GATES": str(tmp_path)}
     with Server.serve(MODELS, tmp_path / "data", env=env) as server:
         first = server.result("/noise?n=1")
         status = f"/r/{first.etag[1:33]}/status"
@@ -43,3 +44,13 @@ def test_a_result_that_was_computed_again_with_other_bytes(tmp_path: Path) -> No
 
     with Server.serve(MODELS, tmp_path / "data", env=env) as server:
         assert server.get(status).json()["nondeterministic"] == found
+        for n in (2, 3):
+            assert server.result(f"/noise?n={n}").status == 200
+        os.mkfifo(tmp_path / "gate")
+        accepted = server.get("/noise?n=1", first.etag)
+        assert accepted.status == 202, "its digest speaks against the tag that is shown"
+        told = server.get(status).json()
+        assert (told["state"] in ("queued", "running"), told["nondeterministic"]) == (True, found)
+        (tmp_path / "gate").write_bytes(b"")
+        (tmp_path / "gate").unlink()
+        assert server.result("/noise?n=1").etag not in (first.etag, second.etag)

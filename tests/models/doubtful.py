@@ -145,7 +145,7 @@ def failing_later(x: Length) -> float:
 @app.model(version="1", examples=ONCE)
 def refusing(x: Length) -> None:
     """Refuses."""
-    raise etagere.Refused("not today")
+    raise etagere.Refused("not\ntoday")
 
 
 @app.model(version="1", examples=ONCE)

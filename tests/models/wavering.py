@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import etagere
 
@@ -11,5 +12,7 @@ app = etagere.Etagere()
 
 @app.model(version="1", media_type="application/octet-stream")
 def noise(n: int) -> bytes:
-    """2 MiB that nobody can compute again."""
+    """2 MiB that nobody can compute again; a gate that there is must be opened first."""
+    if (gate := Path(os.environ["GATES"], "gate")).exists():
+        gate.read_bytes()
     return n.to_bytes() + os.urandom(2 << 20)
