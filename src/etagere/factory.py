@@ -158,6 +158,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     from etagere.asgi.app import Application
     from etagere.asgi.cors import Cors
     from etagere.asgi.hosts import HostCheck
+    from etagere.asgi.intent import Intent
     from etagere.web.pages import Templates
     from etagere.web.routes import Routes
 
@@ -167,6 +168,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
         Routes(service, templates, version("etagere")),
         templates,
         HostCheck(settings.allowed_hosts),
+        Intent(settings.cors_origins),
         max_target=settings.max_target,
         max_wait=settings.max_wait,
         max_query_content=settings.max_query_content,

@@ -86,6 +86,15 @@ class Model:
         """The name of its primary format."""
         return self.formats[0].name
 
+    def check_format(self, name: str | None) -> None:
+        """Accept the name of a format that its results can be given in, or none.
+
+        Raises:
+            UnknownFormat: it is another one.
+        """
+        if name is not None and name not in (names := [given.name for given in self.formats]):
+            raise UnknownFormat(f"{self.key} gives no .{name}.", formats=names)
+
     def bind(self, query: bytes) -> tuple[Resource, Bound]:
         """The resource that a raw query string names, and the parameters that it carries.
 
@@ -246,8 +255,7 @@ class Registry:
         if version is not None:
             version, format = _split_format(version, self._formats)
         model = self._version(name, version)
-        if format is not None and format not in (names := [given.name for given in model.formats]):
-            raise UnknownFormat(f"{model.key} gives no .{format}.", formats=names)
+        model.check_format(format)
         return model, version is not None, format
 
     def with_versions(self, rename: Callable[[Model], str]) -> Registry:

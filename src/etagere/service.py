@@ -16,7 +16,16 @@ from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
 from etagere.core.media import Format, coded_name, format_name
 from etagere.core.representation import Failure, Kind, Representation, Resource
-from etagere.errors import Evicted, NotStarted, Retired, Stopping, UnknownId, UnknownModel, UnknownVersion
+from etagere.errors import (
+    Evicted,
+    NotStarted,
+    Retired,
+    Stopping,
+    UnknownFormat,
+    UnknownId,
+    UnknownModel,
+    UnknownVersion,
+)
 from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
@@ -187,11 +196,12 @@ class Service:
         async with self._one_at_a_time:
             return (await asyncio.to_thread(parse, content))[0]
 
-    def locate_id(self, id: str) -> tuple[Address, Start]:
-        """The same for the alias `/r/{id}`.
+    def locate_id(self, id: str, format: str | None = None) -> tuple[Address, Start]:
+        """The same for the alias `/r/{id}`, or `/r/{id}.{format}`.
 
         Raises:
             UnknownId: there is no such resource, or it is forgotten.
+            UnknownFormat: its model does not give this format.
         """
         run = self.runs.get(id)
         ghost = None if run else self.cache.ghost(id)
@@ -199,7 +209,12 @@ class Service:
             raise UnknownId("Repeat the original request.")
         key = run.model if run else model_key(ghost.uri) if ghost else ""
         model = self.registry.models.get(key)
-        address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
+        if model is None:
+            if format is not None:
+                raise UnknownFormat(f"{key} is no longer served; what is cached of it has one format, /r/{id}.")
+            return self._retired_address(id, key, "../"), partial(self._revive, id, model)
+        model.check_format(format)
+        address = _address(id, model, immutable=True, fixed=format, base="../")
         return address, partial(self._revive, id, model)
 
     def glance(self, id: str) -> Seen | None:
@@ -265,7 +280,7 @@ class Service:
         if address.retired:
             raise Retired(f"{address.model} is no longer served; ask without a version for the newest.")
         if not may_start():
-            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
+            raise NotStarted("A prefetch, or a page from elsewhere, gets what is there and starts nothing.")
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
 

@@ -10,6 +10,7 @@ from etagere.asgi import content, events, people, problems, responses, waiting
 from etagere.asgi.at_hand import AtHand, chosen
 from etagere.asgi.fields import LONGEST_FIELD, Fields, combined, limited, text
 from etagere.asgi.hosts import HostCheck
+from etagere.asgi.intent import Intent, refuse_if_only_cached
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.people import PeoplePages
 from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
@@ -19,13 +20,12 @@ from etagere.asgi.status import pending_document, status_of
 from etagere.asgi.validation import validated
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
-from etagere.core.preferences import only_if_cached, wait_seconds
+from etagere.core.preferences import wait_seconds
 from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
-    NotCached,
     NotFound,
     PreconditionFailed,
     Problem,
@@ -55,6 +55,7 @@ class Application:
         pages: Pages,
         people: PeoplePages,
         hosts: HostCheck,
+        intent: Intent,
         *,
         max_target: int,
         max_wait: int,
@@ -65,6 +66,7 @@ class Application:
         self._pages = pages
         self._people = people
         self._hosts = hosts
+        self._intent = intent
         self._max_target = max_target
         self._max_wait = max_wait
         self._contents = Contents(max_query_content)
@@ -106,7 +108,7 @@ class Application:
         id = response.pending
         if id is None:
             return response
-        _refuse_if_only_cached(fields)
+        refuse_if_only_cached(fields)
         if not seconds:
             return response
         del response  # thousands may wait
@@ -143,7 +145,7 @@ class Application:
         select(limited(fields, b"accept"), None, address)
         seen = await self._service.look(address.id)
         if seen.run is None and seen.found is None:
-            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_may_start, fields))
+            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(self._intent.may_start, fields))
         return see_other(address)
 
     async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
@@ -158,14 +160,16 @@ class Application:
             address, start = await self._service.locate(target, path[1:], query)
             return await self._resource(scope, fields, address, start)
         id, _, rest = path[3:].partition("/")
-        address, start = self._service.locate_id(id)
+        if not rest:
+            id, dot, name = id.partition(".")
+            address, start = self._service.locate_id(id, name if dot else None)
+            return await self._resource(scope, fields, address, start)
+        address, _ = self._service.locate_id(id)
         if rest == "status":
             return self._status(address, fields, root)
         if rest == "events":
             return events.respond(self._service, address, root, text(fields, b"last-event-id"), receive)
-        if rest:
-            raise NotFound(f"A resource has no {rest[:40]!r}.")
-        return await self._resource(scope, fields, address, start)
+        raise NotFound(f"A resource has no {rest[:40]!r}.")
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
         choice = chosen(fields, address)
@@ -178,7 +182,7 @@ class Application:
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
             seen = await self._service.present(address, seen)
         start = start or partial(self._bind, scope)
-        answer = await self._service.answer(address, seen, conditions, start, partial(_may_start, fields))
+        answer = await self._service.answer(address, seen, conditions, start, partial(self._intent.may_start, fields))
         if answer.decision is Decision.still_pending and answer.run is not None:
             return responses.still_pending(*self._service.told(answer.run))
         if answer.decision is Decision.accepted:
@@ -250,17 +254,6 @@ def _path(scope: Scope, root: str) -> str:
     """The path below the mount point, still percent-encoded."""
     path = _raw_path(scope).partition(b"?")[0].decode("latin-1")
     return path.removeprefix(root) if root and path.startswith(root + "/") else path
-
-
-def _may_start(fields: Fields) -> bool:
-    """Whether somebody asks, and not a page that embeds us or a browser that looks ahead."""
-    _refuse_if_only_cached(fields)
-    return fields.get(b"sec-fetch-mode") != b"no-cors" and b"prefetch" not in fields.get(b"sec-purpose", b"")
-
-
-def _refuse_if_only_cached(fields: Fields) -> None:
-    if b"cache-control" in fields and only_if_cached(text(fields, b"cache-control")):
-        raise NotCached("Without only-if-cached this request waits for a run.")
 
 
 def _conditions(fields: Fields) -> Conditions:
