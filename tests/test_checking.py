@@ -56,6 +56,15 @@ def test_the_first_difference_is_named(checked: subprocess.CompletedProcess[str]
     assert "hash seed" in found
 
 
+def test_the_second_run_begins_two_seconds_after_the_first() -> None:
+    # Alone, so that nothing else takes this time.
+    times = re.search(
+        r"first at the document: ([\d.]+), then ([\d.]+)\n", said(check(DOUBTFUL, "by_clock"), "by_clock")
+    )
+    assert times is not None
+    assert float(times[2]) - float(times[1]) >= 2
+
+
 @pytest.mark.parametrize(
     ("model", "words", "advice"),
     [

@@ -60,6 +60,13 @@ async def test_a_difference_outlives_the_service(database: Database, cache: Sqli
     await again.close()
 
 
+async def test_a_late_result_is_compared_though_the_ghost_is_forgotten(database: Database, cache: SqliteCache) -> None:
+    await cache.put(resource("a"), representation("a", b"one"))
+    await database.write(lambda connection: connection.execute("DELETE FROM ghost"))
+    await cache.put(resource("a"), representation("a", b"two"))
+    assert cache.nondeterministic == {"heat@1": 1}
+
+
 async def test_there_are_no_more_differences_than_ghosts(database: Database, clock: ManualClock) -> None:
     cache = make(database, clock, ghosts=10)
     for n in range(30):

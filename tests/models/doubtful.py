@@ -70,6 +70,12 @@ def by_time(x: Length) -> bytes:
     return gzip.compress(b"x" * int(x))
 
 
+@app.model(version="1", examples=ONCE)
+def by_clock(x: Length) -> float:
+    """The seconds since the epoch."""
+    return time.time()
+
+
 @app.model(version="1", examples=ONCE, media_type="text/csv")
 def by_pid(x: Length) -> str | bytes:
     """A table with a cell that nobody can compute again."""
