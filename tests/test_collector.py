@@ -71,6 +71,11 @@ class Place:
         for _ in range(count):
             await asyncio.wait_for(self.settled.get(), 30)
 
+    async def forgets(self) -> None:
+        """Returns when what has ended is forgotten too: the collector takes one outcome after the other."""
+        await self.outbox.put(await self.failure("next"))
+        await self.ends()
+
 
 @pytest.fixture
 async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
@@ -127,6 +132,7 @@ async def test_a_file_without_room_is_kept_in_the_end(place: Place) -> None:
     found = place.cache.get("large")
     assert isinstance(found, Representation)
     assert b"".join([chunk async for chunk in place.cache.stream(found)]) == body
+    await place.forgets()
     assert large.path is not None
     assert not large.path.parent.exists()
 
@@ -176,6 +182,7 @@ async def test_a_figure_that_is_collected_twice_keeps_both_formats(place: Place)
     folder = figure.path.parent
     await place.outbox.put(figure)
     await place.ends()
+    await place.forgets()
     kept = place.cache.get("a"), place.cache.variant("a", "svg")
     await place.table.submit(figure.resource)
     await place.table.claim(["default"])

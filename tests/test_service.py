@@ -80,7 +80,7 @@ async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Se
 
 async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, service: Service) -> None:
     parts = service.registry, service.runs, service.cache, running._engine, service.clock, running._deriver
-    small = Service(*parts, service.waiters, memo_size=2)
+    small = Service(*parts, service.waiters, interest=running.service.runs, memo_size=2)
     for n in range(3):
         await located(small, b"x=%d" % n)
     parsed = len(validations)

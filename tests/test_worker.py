@@ -6,13 +6,14 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.supervisor.bench import load_models
+from tests.supervisor.bench import Watched, load_models
 
-from etagere.core.lifecycle import CRASHES_ALLOWED, POSTPONED_SECONDS, Run, State
+from etagere.core.lifecycle import CRASHES_ALLOWED, POSTPONED_SECONDS, Event, Run, State
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.database import Database
 from etagere.engines.local import LocalEngine
@@ -31,12 +32,14 @@ QUEUES = ("default",)
 class Place:
     """A run table, a result queue and a worker for the models of tests/models/assorted.py."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **interest: Any) -> None:
         self.registry: Registry = load_models("assorted").app
         self.clock = ManualClock()
         self.directory = directory / "runs"
         self.database = Database(directory / "data")
-        self.table = MemoryRunTable(self.database, self.clock, 100, lambda model: None, lambda model: "default")
+        self.table = MemoryRunTable(
+            self.database, self.clock, 100, lambda model: None, lambda model: "default", **interest
+        )
         self.outbox = Outbox(self.database)
         self.supervisor = Supervisor(describe(self.registry), self.directory, max_result=1 << 20, clock=self.clock)
         self.cancelled: list[str] = []
@@ -57,20 +60,34 @@ class Place:
     async def outcome(self) -> Outcome:
         return await asyncio.wait_for(self.outbox.take(), 60)
 
+    async def pids(self, of: Resource) -> list[int]:
+        """The processes that a run of the model `waiting` has told of."""
+        for _ in range(3000):
+            if told := self.pending(of).message:
+                return [int(pid) for pid in told.split()]
+            await asyncio.sleep(0.02)
+        raise AssertionError("it has not begun within a minute")
+
     def pending(self, of: Resource) -> Run:
         run = self.table.get(of.id)
         assert run is not None
         return run
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    place = Place(tmp_path)
+@asynccontextmanager
+async def opened(directory: Path, **interest: Any) -> AsyncIterator[Place]:
+    place = Place(directory, **interest)
     await place.table.load()
     await place.supervisor.start()
     yield place
     await place.supervisor.close()
     await place.database.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with opened(tmp_path) as place:
+        yield place
 
 
 @contextmanager
@@ -131,6 +148,40 @@ async def test_a_run_whose_model_is_retired_is_cancelled(place: Place) -> None:
     await place.work()
     assert place.table.get(gone.id) is None
     assert place.database.rows("SELECT id FROM run") == []
+
+
+async def test_a_run_that_nobody_wants_is_killed_and_then_cancelled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "etagere")
+    async with opened(tmp_path, patience=10.0, needless=lambda model: model == "waiting@1") as place:
+        unwanted = await place.submit("waiting?stubborn=true")
+        engine = LocalEngine(place.worker, QUEUES, 1)
+        await engine.start()
+        leader, helper = (Watched([pid]) for pid in await place.pids(unwanted))
+        place.clock.advance(10)
+        await place.table.note({})
+        assert place.pending(unwanted).state is State.running, "its process is there"
+        after = await place.submit("double?x=1")
+        assert (await place.outcome()).resource == after
+        assert leader.gone_within(0)
+        assert helper.gone_within(1.0)
+        assert (place.table.get(unwanted.id), place.cancelled) == (None, [unwanted.id])
+        assert "run stopped: nobody asks for it" in caplog.text
+        assert place.database.rows("SELECT id FROM run") == [(after.id,)]
+        await engine.stop()
+
+
+async def test_an_attempt_that_another_has_taken_over_changes_nothing(place: Place) -> None:
+    waiting = await place.submit("waiting?stubborn=false")
+    working = asyncio.create_task(place.work())
+    await place.pids(waiting)
+    await place.table.advance(waiting.id, Event.lose, 1)
+    place.clock.advance(60)
+    assert await place.table.claim(QUEUES) is not None
+    await working
+    run = place.pending(waiting)
+    assert (run.state, run.attempt, place.cancelled) == (State.running, 2, [])
 
 
 async def test_without_room_to_begin_it_costs_a_delay_and_others_go_on(

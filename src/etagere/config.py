@@ -36,6 +36,7 @@ class Settings(BaseModel):
     allowed_hosts: tuple[str, ...] = Field((), description="More names that may stand in Host; '*' allows all.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may read answers; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
+    patience: float = Field(600.0, gt=0, description="Seconds that a run is wanted for after somebody asked for it.")
     max_wait: int = Field(20, ge=0, le=3600, description="The longest wait that Prefer is granted, in seconds.")
     max_waiting: int = Field(2000, ge=0, description="Clients that may wait or follow events at the same time.")
     max_target: int = Field(60_000, ge=256, le=60_000, description="The longest request target, in bytes.")

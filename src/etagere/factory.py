@@ -51,7 +51,7 @@ class Running:
     application: Application | Cors | AccessLog
     service: Service
     _engine: LocalEngine
-    _collecting: asyncio.Task[None]
+    _background: tuple[asyncio.Task[None], ...]
     _supervisor: Supervisor
     _cache: SqliteCache
     _deriver: Deriver
@@ -62,8 +62,9 @@ class Running:
         self.service.drain()
         self._deriver.close()
         await self._engine.stop()
-        self._collecting.cancel()
-        await asyncio.gather(self._collecting, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._supervisor.close()
         await self._cache.close()
         await self._database.close()
@@ -108,13 +109,14 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
     outbox = Outbox(database)
+    waiters = Waiters(settings.max_waiting)
     runs = MemoryRunTable(
-        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry)
-    )
+        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry),
+        patience=settings.patience, needless=partial(_is_needless, registry), dropped=waiters.wake,
+    )  # fmt: skip
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    waiters = Waiters(settings.max_waiting)
     worker = Worker(registry, runs, outbox, supervisor, clock, cancelled=waiters.wake)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     settled = partial(_settled, engine, waiters)
@@ -122,10 +124,15 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
     deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
-    service = Service(registry, runs, cache, engine, clock, deriver, waiters, memo_size=memo_size, retired=retired)
-    collecting = asyncio.create_task(collector.collect(), name="collector")
+    service = Service(
+        registry, runs, cache, engine, clock, deriver, waiters, interest=runs, memo_size=memo_size, retired=retired
+    )  # fmt: skip
+    background = (
+        asyncio.create_task(collector.collect(), name="collector"),
+        asyncio.create_task(service.asked.keep_telling(), name="asked"),
+    )
     await engine.start()
-    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, deriver, database)
+    return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
 
 
 async def _take_up(
@@ -191,6 +198,12 @@ def _concurrency(registry: Registry, key: str) -> int | None:
 def _queue(registry: Registry, key: str) -> str | None:
     model = registry.models.get(key)
     return model.options.queue if model else None
+
+
+def _is_needless(registry: Registry, key: str) -> bool:
+    """Whether a run that nobody asks for any more is not to be computed."""
+    model = registry.models.get(key)
+    return model is not None and model.options.abandon == "kill"
 
 
 async def _versions(registry: Registry, database: Database, *, dev: bool) -> tuple[Registry, frozenset[str]]:

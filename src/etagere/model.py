@@ -172,6 +172,7 @@ class Registry:
         nan: Literal["refuse", "null"] = Options.nan,
         fresh: bool = Options.fresh,
         threads: int | None = Options.threads,
+        abandon: Literal["finish", "kill"] = Options.abandon,
     ) -> Callable[[F], F]:
         """Publish a module-level function under its name; `Options` says what the options mean.
 
@@ -180,7 +181,7 @@ class Registry:
         """
         options = Options(
             time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples),
-            nan, fresh, threads,
+            nan, fresh, threads, abandon,
         )  # fmt: skip
 
         def declare(function: F) -> F:
@@ -220,6 +221,7 @@ class Registry:
         failure_ttl: float = Options.failure_ttl,
         media_type: str | None = Options.media_type,
         examples: Sequence[Mapping[str, Any]] = Options.examples,
+        abandon: Literal["finish", "kill"] = Options.abandon,
     ) -> None:
         """Publish an executable. `{parameter}` in an item of `argv` is replaced by the parameter's canonical text.
 
@@ -227,8 +229,9 @@ class Registry:
             DeclarationError: the command line, the parameters or an option cannot work.
         """
         options = Options(
-            time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples)
-        )
+            time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples),
+            abandon=abandon,
+        )  # fmt: skip
         schema = Parameters.from_model(parameters or NoParameters)
         check_command_line(name, argv, schema.names)
         doc = inspect.cleandoc(parameters.__doc__ or "") if parameters else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
 from etagere.core.lifecycle import Event, Run
@@ -45,8 +45,11 @@ class RunTable(Protocol):
         """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible."""
         ...
 
-    def report(self, id: str, attempt: int, fraction: float, message: str) -> bool:
-        """Progress of an attempt, and its renewal: False if the attempt is no longer the current one."""
+    def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
+        """Progress of an attempt, and its renewal; without a fraction the renewal alone.
+
+        False if the attempt is no longer the current one, or nobody wants it any more: it is to be stopped.
+        """
         ...
 
     async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
@@ -54,6 +57,21 @@ class RunTable(Protocol):
 
         With an `attempt`, an event of another attempt changes nothing. Whoever looks sees the event from the
         beginning, however long recording it takes.
+        """
+        ...
+
+
+class Interest(Protocol):
+    """Which pending runs are still wanted; a run table is told in batches, and no batch is essential."""
+
+    async def note(self, asked: Mapping[str, float]) -> None:
+        """These ids have been asked for since the last time, each with the Retry-After in seconds that was sent for it.
+
+        A queued run that nobody has asked for during the table's patience, or ten times what a client was told if that
+        is longer, is eligible only when no other is. Asked for again, it has a place at the end of the others.
+        Where `submit` would be refused, it drops the one that was abandoned longest instead. A running one that has
+        been abandoned goes on, unless its model is not to be computed for nobody: then its renewal is refused, and
+        a queued one is dropped. A new run counts as asked for, and so does each one that a start finds.
         """
         ...
 

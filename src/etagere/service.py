@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from etagere.asked import Asked
 from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
@@ -30,7 +31,7 @@ from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
 from etagere.parameters import Bound
-from etagere.ports import Cache, Clock, Engine, RunTable
+from etagere.ports import Cache, Clock, Engine, Interest, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
@@ -107,6 +108,7 @@ class Service:
         deriver: Deriver,
         waiters: Waiters,
         *,
+        interest: Interest,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
     ) -> None:
@@ -115,6 +117,7 @@ class Service:
         self.cache = cache
         self.clock = clock
         self.waiters = waiters
+        self.asked = Asked(interest, runs, waiters, clock)
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
@@ -219,14 +222,14 @@ class Service:
 
     def glance(self, id: str) -> Seen | None:
         """What there is of a resource; None while its run is being recorded."""
-        run = self.runs.get(id)
+        run = self.asked.pending(id)
         if run is not None:
             return Seen(run, None)
         return None if id in self._starting else Seen(None, self.cache.get(id))
 
     async def look(self, id: str) -> Seen:
         """The same. Who asks while its run is being recorded waits for that, and parses nothing."""
-        run = self.runs.get(id)
+        run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
             run = await starting
         return Seen(run, None if run else self.cache.get(id))
@@ -285,7 +288,12 @@ class Service:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
 
     async def _submit(self, start: Start) -> Run:
-        run = await self.runs.submit(await start())
+        resource = await start()
+        # A full table drops what nobody asks for, so it has to know of those who did just now.
+        await self.asked.tell()
+        run = await self.runs.submit(resource)
+        # It will be sent a Retry-After, too.
+        self.asked.note(run.id)
         self._engine.wake(run.queue)
         return run
 

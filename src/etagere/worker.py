@@ -58,7 +58,9 @@ class Worker:
     async def _attempt(self, run: Run, resource: Resource) -> None:
         try:
             order = self._order(run, resource)
-            async with self._supervisor.run(order, partial(self._runs.report, run.id, run.attempt)) as outcome:
+            # Without a fraction a report is the renewal of the attempt.
+            report = partial(self._runs.report, run.id, run.attempt)
+            async with self._supervisor.run(order, report, report) as outcome:
                 # What a run printed that went well would be journalled for nobody to read.
                 await self._results.put(replace(outcome, output="") if outcome.kind in _QUIET else outcome)
                 _tell(run, outcome)
@@ -71,7 +73,7 @@ class Worker:
         except LostProcess as lost:
             await self._put_back(run, resource, Event.lose, str(lost), "")
         except Superseded:
-            log.info("attempt superseded", id=run.id, model=run.model, attempt=run.attempt)
+            await self._leave(run)
         except asyncio.CancelledError:
             await asyncio.shield(self._runs.advance(run.id, Event.release, run.attempt))
             raise
@@ -94,6 +96,16 @@ class Worker:
         if today.id != run.id:
             raise _Stale(f"its parameters are now those of {today.id}: the model changed, and its version did not")
         return Order.of(model, bound, run.attempt)
+
+    async def _leave(self, run: Run) -> None:
+        current = self._runs.get(run.id)
+        if current is None or (current.state, current.attempt) != (State.running, run.attempt):
+            log.info("attempt superseded", id=run.id, model=run.model, attempt=run.attempt)
+            return
+        # Only now that its process is gone: until then the next one would be a second at the same time.
+        await self._runs.advance(run.id, Event.cancel, run.attempt)
+        self._cancelled(run.id)
+        log.info("run stopped: nobody asks for it", id=run.id, model=run.model, attempt=run.attempt)
 
     async def _put_back(self, run: Run, resource: Resource, event: Event, detail: str, output: str) -> None:
         after = await self._runs.advance(run.id, event, run.attempt)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etagere.core.pacing import LATEST, SOONEST, eta, remember, retry_after
+from etagere.core.pacing import LATEST, SOONEST, eta, patience, remember, retry_after
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,8 @@ def test_eta_follows_progress(running: float, progress: float | None, left: floa
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_a_failure_outlives_three_pings(ttl: float, elapsed: float) -> None:
     assert remember(ttl, elapsed) >= max(ttl, 3 * retry_after(elapsed))
+
+
+@pytest.mark.parametrize(("least", "told", "seconds"), [(600, 30, 600), (600, 60, 600), (600, 61, 610), (2, 1, 10)])
+def test_a_client_that_misses_a_few_pings_has_not_given_up(least: float, told: float, seconds: float) -> None:
+    assert patience(least, told) == seconds

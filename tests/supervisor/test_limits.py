@@ -74,6 +74,22 @@ async def test_an_attempt_that_is_fenced_out_is_killed(bench: Bench) -> None:
     assert bench.left() == []
 
 
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_an_attempt_that_is_not_renewed_is_killed_without_a_word_of_its_own(bench: Bench, stubborn: bool) -> None:
+    heard = Heard()
+    with pytest.raises(Superseded):
+        await bench.run("waiting", stubborn=stubborn, report=heard, renew=lambda: not heard.told.done())
+    assert heard.told.result().gone_within(1.0)
+    assert bench.left() == []
+
+
+async def test_a_run_that_has_ended_is_watched_and_renewed_no_longer(bench: Bench) -> None:
+    before = asyncio.all_tasks()
+    await bench.run("double", x=1.0)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+
+
 async def test_memory_of_the_whole_group_counts(bench: Bench) -> None:
     outcome = await bench.run("hungry", mebibytes=96, memory_limit=64 * MIB)
     assert (outcome.kind, outcome.detail) == (Kind.memory, f"it used more than {64 * MIB} bytes of memory")

@@ -16,7 +16,7 @@ from etagere.service import Address, Service
 def status_of(service: Service, address: Address, base: str, root: str) -> dict[str, Any]:
     """The document of whatever state the resource is in."""
     id, now = address.id, service.clock.now()
-    run, ghost = service.runs.get(id), service.cache.ghost(id)
+    run, ghost = service.asked.pending(id), service.cache.ghost(id)
     difference = _difference(ghost.difference) if ghost and ghost.difference else None
     if run is not None:
         return pending_document(run, service.runs.position(id), now, base, difference)

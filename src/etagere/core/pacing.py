@@ -28,3 +28,11 @@ def remember(failure_ttl: float, elapsed: float) -> float:
     A failure that was forgotten between two pings would be computed again, for ever.
     """
     return max(failure_ttl, 3.0 * retry_after(elapsed))
+
+
+def patience(least: float, retry_after: float) -> float:
+    """Seconds without a request after which a run counts as abandoned: `least`, or ten times the last Retry-After.
+
+    A client that misses a few of its pings has not given up.
+    """
+    return max(least, 10.0 * retry_after)

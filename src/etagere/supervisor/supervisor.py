@@ -26,8 +26,10 @@ from etagere.supervisor.process import Process, Warm
 from etagere.supervisor.program import Description
 
 Report = Callable[[float, str], bool]
+Renew = Callable[[], bool]
 Echo = Callable[[bytes], object]
 
+RENEWAL_SECONDS = 1.0
 _WATCH_SECONDS = 0.2
 
 log = get_logger("etagere.supervisor")
@@ -43,7 +45,7 @@ class Crashed(EtagereError):
 
 
 class Superseded(EtagereError):
-    """The attempt is no longer the current one; it was killed."""
+    """The attempt is no longer the current one, or nobody wants it any more; it was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +118,16 @@ class Supervisor:
         await self._warm.close()
 
     @asynccontextmanager
-    async def run(self, order: Order, report: Report) -> AsyncIterator[Outcome]:
+    async def run(self, order: Order, report: Report, renew: Renew = lambda: True) -> AsyncIterator[Outcome]:
         """Execute one attempt; cancelling this kills it.
 
         The outcome is known when the result is whole; on leaving, the process is gone. The directory
         of a succeeded one is the caller's to remove; it holds the result's file. `report` is told the
-        progress, and is False when the attempt is no longer the current one.
+        progress, `renew` is called each second; either is False when the attempt is to be stopped.
 
         Raises:
             Crashed: the process died, or ended without a result.
-            Superseded: `report` said so.
+            Superseded: `report` or `renew` said so.
             LostProcess: the warm process died under it, or no process could be started.
             ImportFailed: the warm process had died, and the models do not import any more.
         """
@@ -133,7 +135,7 @@ class Supervisor:
         succeeded = False
         try:
             directory.create(order.parameters)
-            async with self._attempt(order, directory, report) as outcome:
+            async with self._attempt(order, directory, report, renew) as outcome:
                 succeeded = outcome.kind is Kind.succeeded
                 yield outcome
         finally:
@@ -141,7 +143,9 @@ class Supervisor:
                 await asyncio.to_thread(directory.remove)
 
     @asynccontextmanager
-    async def _attempt(self, order: Order, directory: RunDirectory, report: Report) -> AsyncIterator[Outcome]:
+    async def _attempt(
+        self, order: Order, directory: RunDirectory, report: Report, renew: Renew
+    ) -> AsyncIterator[Outcome]:
         is_command = "argv" in self._models[order.resource.model]
         attempt = _Attempt(order, directory, self._max_result, report, Tail(self._echo), is_command)
         started = self._clock.now()
@@ -150,7 +154,7 @@ class Supervisor:
             Fifo(directory.path / "output", attempt.output.feed) as output,
         ):
             process = await self._warm.run(order.resource.model, directory.path)
-            status = await attempt.supervise(process)
+            status = await attempt.supervise(process, renew)
             events.drain()
             output.drain()
             end = attempt.conclude(status)
@@ -210,11 +214,12 @@ class _Attempt:
         self.events = Events(self._progress, self._done)
         self.output = output
 
-    async def supervise(self, process: Process) -> int:
+    async def supervise(self, process: Process, renew: Renew) -> int:
         """Keep the process within its limits until it ends; its wait status, 0 where the result is whole before."""
         self._process = process
         limit = asyncio.get_running_loop().call_later(self._order.time_limit, self._stop, _Stop.time)
         watch = asyncio.create_task(self._watch(process))
+        renewal = asyncio.create_task(self._renew(renew))
         try:
             await asyncio.wait([process.ended, self._whole], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -224,6 +229,7 @@ class _Attempt:
         finally:
             limit.cancel()
             watch.cancel()
+            renewal.cancel()
         return process.ended.result() if process.ended.done() else 0
 
     def conclude(self, status: int) -> _End:
@@ -274,6 +280,12 @@ class _Attempt:
 
     def _crashed(self, detail: str) -> Crashed:
         return Crashed(detail, self.output.text())
+
+    async def _renew(self, renew: Renew) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            if not renew():
+                self._stop(_Stop.superseded)
 
     async def _watch(self, process: Process) -> None:
         told = False
