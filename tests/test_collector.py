@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -241,3 +242,21 @@ async def test_an_outcome_is_kept_until_all_have_asked_again(place: Place) -> No
     kept_until = place.database.read("SELECT kept_until FROM representation WHERE id = 'b'")
     assert kept_until is not None
     assert kept_until[0] - place.clock.now() >= 3 * waits[1]
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB])
+async def test_a_late_outcome_is_compared_with_the_first(place: Place, size: int) -> None:
+    first = await place.result("a", b"1" * size)
+    late = place.directory / "late" / "result"
+    late.parent.mkdir()
+    late.write_bytes(b"2" * size)
+    for each in (first, replace(first, attempt=2, path=late)):
+        await place.outbox.put(each)
+        await place.ends()
+    kept, ghost = place.cache.get("a"), place.cache.ghost("a")
+    assert isinstance(kept, Representation)
+    assert b"".join([chunk async for chunk in place.cache.stream(kept)]) == b"1" * size
+    assert ghost is not None
+    assert ghost.difference is not None
+    assert (ghost.digest, ghost.difference.first) == (kept.digest, kept.digest)
+    assert ghost.difference.later == hashlib.sha256(b"2" * size).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from watchfiles import PythonFilter, awatch
 
 from etagere import logs, server
 from etagere.application import Etagere
+from etagere.checking import Checker, Finding, Verdict
 from etagere.config import Settings
 from etagere.core.representation import Kind, Outcome
 from etagere.errors import EtagereError, ImportFailed, InvalidParameters
@@ -81,6 +83,28 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
         return _show(outcome)
 
 
+async def check(target: str, names: Sequence[str]) -> int:
+    """Run the examples of models twice and look for what would go wrong later; 0 where nothing failed, else 1."""
+    # What the supervisor warns of is told in the findings.
+    logs.to_stderr(logging.ERROR)
+    application = load(target)
+    models = [application.find(name)[0] for name in names] or list(application.models.values())
+    failed: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        _clear()
+        sys.stdout.buffer.write(str(finding).encode("utf-8", "backslashreplace"))
+        sys.stdout.flush()
+        if finding.verdict is Verdict.failed:
+            failed.append(finding)
+
+    with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
+        largest = Settings.layered(application.defaults, {}).max_result
+        checker = Checker(application, Path(folder), max_result=largest, clock=SystemClock(), tell=tell, report=_bar)
+        await checker.check(models)
+    return 1 if failed else 0
+
+
 async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
     """Print the canonical URI and the id; 0."""
     model, bound = _bind(load(target), name, pairs)
@@ -135,9 +159,13 @@ def _bar(fraction: float, message: str) -> bool:
     return True
 
 
-def _show(outcome: Outcome) -> int:
+def _clear() -> None:
     if sys.stderr.isatty():
         say("\r\x1b[K")
+
+
+def _show(outcome: Outcome) -> int:
+    _clear()
     if outcome.kind is Kind.succeeded and outcome.path is not None:
         with outcome.path.open("rb") as result:
             shutil.copyfileobj(result, sys.stdout.buffer)

@@ -112,8 +112,9 @@ class Cache(Protocol):
     ) -> Representation | Failure:
         """Keep it, durably when this returns, and evict what is over the size limit.
 
-        The first representation of an id wins: what is kept is returned. A representation with a
-        `path` outside the cache is moved into it. What the run `printed` is recorded with it.
+        The first representation of an id wins: what is kept is returned. One that has other bytes than the
+        last that is known of this id, evicted or not, is a `difference` of its ghost from then on. A
+        representation with a `path` outside the cache is moved into it. What the run `printed` is recorded with it.
 
         Raises:
             StorageFull: there is no room now; nothing was changed.

@@ -136,3 +136,14 @@ CREATE TABLE history (
     model TEXT NOT NULL UNIQUE,
     seconds TEXT NOT NULL
 );
+-- Resources whose last new run gave other bytes than there were, with the digest of either; no longer than their ghosts.
+CREATE TABLE difference (
+    id TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    first BLOB NOT NULL,
+    later BLOB NOT NULL,
+    seen REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TRIGGER difference_dropped AFTER DELETE ON ghost
+BEGIN DELETE FROM difference WHERE id = old.id; END;

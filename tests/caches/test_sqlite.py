@@ -110,7 +110,7 @@ async def test_a_damaged_body_is_never_served(
         assert cache.ghost("a") is not None
         await cache.put(resource("a"), representation("a", b"right"))
         assert cache.get("a") == representation("a", b"right")
-    assert cache.nondeterministic == 0
+    assert not cache.nondeterministic
 
 
 async def test_a_damaged_body_is_replaced_by_a_sound_one(database: Database, clock: ManualClock) -> None:
@@ -195,7 +195,7 @@ async def test_another_result_is_reported(
     assert (record.levelname, "id=a" in record.message) == ("WARNING", True)
     await cache.discard("a")
     await cache.put(resource("a"), representation("a", b"third"))
-    assert cache.nondeterministic == 2
+    assert cache.nondeterministic == {"heat@1": 2}
     ghost = cache.ghost("a")
     assert ghost is not None
     assert ghost.digest == hashlib.sha256(b"third").digest()
@@ -209,7 +209,7 @@ async def test_a_failure_does_not_take_the_digest_from_the_ghost(cache: SqliteCa
     ghost = cache.ghost("a")
     assert ghost is not None
     assert ghost.digest == given.digest
-    assert cache.nondeterministic == 0
+    assert not cache.nondeterministic
 
 
 async def test_one_id_is_one_canonical_uri(cache: SqliteCache, database: Database, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ async def test_a_put_that_is_cancelled_is_whole(database: Database, cache: Sqlit
 async def test_many_puts_at_once_of_few_ids(cache: SqliteCache, database: Database, tmp_path: Path) -> None:
     given = [in_file(tmp_path / str(n), str(n % 3).encode() * 2 * MIB, f"id{n % 3}") for n in range(12)]
     await asyncio.gather(*(cache.put(resource(each.id), each) for each in given), *(cache.discard("id0") for _ in "12"))
-    assert cache.nondeterministic == 0
+    assert not cache.nondeterministic
     for id in ("id1", "id2"):
         kept = cache.get(id)
         assert isinstance(kept, Representation)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from etagere.core.media import CODINGS, IDENTITY
-from etagere.core.representation import Failure, Kind, Representation, Resource
+from etagere.core.representation import Difference, Failure, Ghost, Kind, Representation, Resource
 from etagere.errors import Evicted, InternalError
 
 REPRESENTATION = (
@@ -22,6 +22,7 @@ REPRESENTATION = (
 # A variant lies behind its primary: its key is the id, a dot and its name, and "/" is what follows ".".
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
+GHOST = "SELECT id, uri, digest, seconds, first, later, seen FROM ghost LEFT JOIN difference USING (id) WHERE id = ?"
 FAILURE = (
     "SELECT id, kind, created, seconds, expires, attempt, detail, content"
     " FROM failure LEFT JOIN failure_facts USING (id) WHERE id = ? AND expires > ?"
@@ -29,10 +30,10 @@ FAILURE = (
 
 
 class Kept(NamedTuple):
-    """What the cache has now, the digest that its ghost had, and the ids and files that had to go."""
+    """What the cache has now, how what was given differs from what there was, and the ids and files that had to go."""
 
     finished: Representation | Failure
-    digest_before: bytes | None = None
+    difference: Difference | None = None
     evicted: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -67,15 +68,16 @@ class Records:
         there = self._sound(connection, given.id)
         kept = there or given
         before = _keep_ghost(connection, resource, kept.digest, given.seconds, now)
+        difference = _keep_difference(connection, resource, there.digest if there else before, given.digest, now)
         if there is not None:
-            return Kept(there, before)
+            return Kept(there, difference)
         connection.execute("DELETE FROM failure WHERE id = ?", (given.id,))
         # Variants of a primary that was lost may be those of other bytes.
         stale = _delete(connection, given.id)
         _insert(connection, given, file, now, now + max(self.keep, given.awaited))
         evicted = self._evict(connection, given.id, now)
         self._trim_ghosts(connection)
-        return Kept(given, before, (*stale, *evicted))
+        return Kept(given, difference, (*stale, *evicted))
 
     def keep_variant(
         self, connection: apsw.Connection, primary: Representation, given: Representation, file: str | None, now: float
@@ -97,9 +99,9 @@ class Records:
     def keep_failure(self, connection: apsw.Connection, resource: Resource, given: Failure, now: float) -> Kept:
         """Keep it, unless there is a representation."""
         there = self._sound(connection, given.id)
-        before = _keep_ghost(connection, resource, None, given.seconds, now)
+        _keep_ghost(connection, resource, None, given.seconds, now)
         if there is not None:
-            return Kept(there, before)
+            return Kept(there)
         connection.execute("DELETE FROM failure WHERE expires <= ?", (now,))
         connection.execute(
             "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail)"
@@ -108,7 +110,7 @@ class Records:
         )
         _keep_facts(connection, given)
         self._trim_ghosts(connection)
-        return Kept(given, before)
+        return Kept(given)
 
     def drop_unsound(self, connection: apsw.Connection, id: str) -> None:
         """Forget the representation if its body is not what was put there, still."""
@@ -161,6 +163,12 @@ def failure(row: tuple[Any, ...]) -> Failure:
     """The failure of a row."""
     given, kind, created, seconds, expires, attempt, detail, facts = row
     return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, json.loads(facts or "{}"))
+
+
+def ghost(row: tuple[Any, ...]) -> Ghost:
+    """The ghost of a row."""
+    id, uri, digest, seconds, *found = row
+    return Ghost(id, uri, digest, seconds, None if found[0] is None else Difference(*found))
 
 
 def touch(connection: apsw.Connection, used: Iterable[tuple[float, str]]) -> None:
@@ -230,3 +238,17 @@ def _keep_ghost(
     )
     assert before is None or isinstance(before, bytes)
     return before
+
+
+def _keep_difference(
+    connection: apsw.Connection, resource: Resource, before: bytes | None, given: bytes, now: float
+) -> Difference | None:
+    if before in (None, given):
+        return None
+    assert before is not None
+    difference = Difference(before, given, now)
+    connection.execute(
+        "INSERT OR REPLACE INTO difference (id, model, first, later, seen) VALUES (?, ?, ?, ?, ?)",
+        (resource.id, resource.model, before, given, now),
+    )
+    return difference

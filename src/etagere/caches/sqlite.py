@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,8 @@ from etagere.caches.lent import Lent
 from etagere.caches.prints import with_printed
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
-from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Printed, Representation, Resource
+from etagere.core.etag import short_digest
+from etagere.core.representation import INLINE_BYTES, Difference, Failure, Ghost, Printed, Representation, Resource
 from etagere.database import Database
 from etagere.logs import get_logger
 from etagere.ports import Clock
@@ -36,7 +38,7 @@ class SqliteCache:
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
     nobody has asked for is not evicted for `keep` seconds after it was put, nor while it is `awaited`,
     so that whoever waits for it finds it.
-    `nondeterministic` counts the resources that were computed again with another result.
+    `nondeterministic` counts the results that were others than those before, by model, since the start.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class SqliteCache:
         keep: float = 90.0,
         ghosts: int = GHOSTS,
     ) -> None:
-        self.nondeterministic = 0
+        self.nondeterministic: Counter[str] = Counter()
         self._database = database
         self._clock = clock
         self._blobs = Blobs(directory)
@@ -74,11 +76,11 @@ class SqliteCache:
 
     def ghost(self, id: str) -> Ghost | None:
         """See `Cache.ghost`."""
-        row = self._database.read("SELECT id, uri, digest, seconds FROM ghost WHERE id = ?", (id,))
+        row = self._database.read(records.GHOST, (id,))
         if row is None:
             return None
         self._touch(id)
-        return Ghost(*row)
+        return records.ghost(row)
 
     async def put(
         self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
@@ -201,14 +203,18 @@ class SqliteCache:
         else:
             keep = with_printed(partial(self._records.keep_representation, resource=resource), printed)
             kept = await self._place(finished, keep)
-            if kept.digest_before not in (None, finished.digest):
-                self.nondeterministic += 1
-                log.warning(
-                    "nondeterministic: computed again with another result", id=kept.finished.id, model=resource.model
-                )
+            if kept.difference is not None:
+                self._report(resource, kept.difference)
         self._recent.put(kept.finished)
         await self._let_go(kept.evicted)
         return kept.finished
+
+    def _report(self, resource: Resource, difference: Difference) -> None:
+        self.nondeterministic[resource.model] += 1
+        digests = {"first": short_digest(difference.first), "later": short_digest(difference.later)}
+        log.warning(
+            "nondeterministic: computed again with another result", id=resource.id, model=resource.model, **digests
+        )
 
     async def _put_variant(self, primary: Representation, given: Representation) -> Representation:
         self._flush()

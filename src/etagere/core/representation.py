@@ -126,10 +126,27 @@ class Printed:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """Two runs of one resource did not give the same bytes.
+
+    `first` is the SHA-256 of what there was, `later` that of what another run gave, `seen` when it did (seconds
+    since the epoch).
+    """
+
+    first: bytes
+    later: bytes
+    seen: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ghost:
-    """What outlives the bytes of a resource: its canonical URI, the digest once known, the last run's time."""
+    """What outlives the bytes of a resource: its canonical URI, the digest once known, the last run's time.
+
+    `difference` is there once a run of it gave other bytes than the one before.
+    """
 
     id: str
     uri: str
     digest: bytes | None
     seconds: float | None
+    difference: Difference | None = None

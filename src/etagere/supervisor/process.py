@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -98,7 +99,7 @@ class _Incarnation(asyncio.Protocol):
     While a run depends on it, it is asked each second whether it is there: one that is frozen is as good as dead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[list[str]] = self._loop.create_future()
         self.alive = True
@@ -114,7 +115,7 @@ class _Incarnation(asyncio.Protocol):
             self._popen = subprocess.Popen(
                 [sys.executable, "-P", "-m", "etagere.supervisor.warm", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
-                env=for_models(os.environ),
+                env=environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -210,10 +211,16 @@ class _Incarnation(asyncio.Protocol):
 
 
 class Warm:
-    """The warm process of an application, started again on demand when it has died."""
+    """The warm process of an application, started again on demand when it has died.
 
-    def __init__(self, description: Description) -> None:
+    Its environment is that of the service, made fit for models, unless another is given. `threads` are the names of
+    those that import and setup have left.
+    """
+
+    def __init__(self, description: Description, environment: Mapping[str, str] | None = None) -> None:
+        self.threads: list[str] = []
         self._description = description
+        self._environment = environment
         self._starting = asyncio.Lock()
         self._current: _Incarnation | None = None
 
@@ -253,12 +260,14 @@ class Warm:
             log.warning("the warm process died and is started again")
             await self._current.end()
             self._current = None
-        fresh = _Incarnation()
+        fresh = _Incarnation(self._environment or for_models(os.environ))
         try:
-            threads = await fresh.load(self._description)
+            self.threads = await fresh.load(self._description)
         except BaseException:
             await fresh.end()
             raise
-        if threads:
-            log.warning("threads are left after import and setup: every run starts a new interpreter", threads=threads)
+        if self.threads:
+            log.warning(
+                "threads are left after import and setup: every run starts a new interpreter", threads=self.threads
+            )
         return fresh

@@ -77,7 +77,8 @@ class Supervisor:
     """Runs attempts, any number at once, in directories of their own below `directory`.
 
     A result has at most `max_result` bytes, everything in an attempt's directory `max_run_dir`, and it has at most
-    `max_processes` processes at once. `echo` gets everything that models print, as it comes.
+    `max_processes` processes at once. `echo` gets everything that models print, as it comes. `environment` is
+    that of the models, in place of the service's own.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Supervisor:
         max_run_dir: int = MAX_RUN_DIR,
         max_processes: int = MAX_PROCESSES,
         echo: Echo | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._models: dict[str, dict[str, Any]] = program["models"]
         self._directory = directory.absolute()
@@ -98,7 +100,12 @@ class Supervisor:
         self._max_processes = max_processes
         self._clock = clock
         self._echo = echo
-        self._warm = Warm(program)
+        self._warm = Warm(program, environment)
+
+    @property
+    def threads(self) -> list[str]:
+        """The names of the threads that importing the models and their setup have left."""
+        return self._warm.threads
 
     async def start(self, kept: Collection[str] = ()) -> None:
         """Make the directory and start the warm process.

@@ -149,7 +149,7 @@ class WarmProcess:
             child.enter(directory)
             job = self._jobs[key]
             if job.function is not None and (self._threads or job.fresh or job.threads is not None):
-                child.renew(key, directory, self._description, job.threads or 1)
+                child.renew(key, directory, self._description, job.threads)
             status = child.run(job, directory)
         except BaseException:
             traceback.print_exc()

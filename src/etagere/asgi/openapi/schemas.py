@@ -11,6 +11,7 @@ Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
+_DIGEST: Schema = {"type": "string", "pattern": "^[a-z2-7]{10}$", "description": "As it stands in the ready tag."}
 _LINK: Schema = {"type": "string", "format": "uri-reference"}
 _FAULT: Schema = {
     "type": "object",
@@ -68,6 +69,10 @@ STATUS: Schema = record(
     started=_TIME,
     finished=_TIME,
     problem={"$ref": "#/components/schemas/Problem"},
+    nondeterministic={
+        **record(["first", "later", "seen"], first=_DIGEST, later=_DIGEST, seen=_TIME),
+        "description": "A run gave other bytes than the one before: the model is not deterministic.",
+    },
     links=record(["result", "status", "model"], result=_LINK, status=_LINK, model=_LINK),
 )
 
