@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from etagere.config import Settings
-from etagere.errors import Problem, StartError
+from etagere.errors import BrokenDatabase, Problem, StartError
 from etagere.logs import get_logger
 from etagere.model import Registry
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from etagere.engines.local import LocalEngine
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
+    from etagere.scrubber import Scrubber
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
     from etagere.variants import Deriver
@@ -51,7 +52,7 @@ class Running:
     application: Application | Cors | AccessLog
     service: Service
     _engine: LocalEngine
-    _collecting: asyncio.Task[None]
+    _tasks: tuple[asyncio.Task[None], ...]
     _supervisor: Supervisor
     _cache: SqliteCache
     _deriver: Deriver
@@ -62,19 +63,28 @@ class Running:
         self.service.drain()
         self._deriver.close()
         await self._engine.stop()
-        self._collecting.cancel()
-        await asyncio.gather(self._collecting, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._supervisor.close()
         await self._cache.close()
         await self._database.close()
 
 
 async def start(registry: Registry, settings: Settings) -> Running:
-    """Open the data directory, start the warm process, the collector and the workers.
+    """Open the data directory, start the warm process, the collector, the workers and the scrubber.
 
     Raises:
-        StartError: the data directory is locked, broken or not to be written, or the models do not import.
+        StartError: the data directory is locked or not to be written, or the models do not import.
     """
+    try:
+        return await _begin(registry, settings)
+    except BrokenDatabase:
+        # Opening it again sets it aside.
+        return await _begin(registry, settings)
+
+
+async def _begin(registry: Registry, settings: Settings) -> Running:
     from etagere.database import Database
 
     database = await Database.open(settings.data)
@@ -82,6 +92,8 @@ async def start(registry: Registry, settings: Settings) -> Running:
         return await _assemble(registry, settings, database, SystemClock())
     except BaseException as error:
         await database.close()
+        if database.broken:
+            raise BrokenDatabase(f"The database in {settings.data} is broken.") from error
         if isinstance(error, OSError):
             raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
         raise
@@ -101,6 +113,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.formats.converter import Converter
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
+    from etagere.scrubber import Scrubber
     from etagere.service import Service
     from etagere.variants import Deriver
     from etagere.waiters import Waiters
@@ -124,8 +137,10 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
     service = Service(registry, runs, cache, engine, clock, deriver, waiters, memo_size=memo_size, retired=retired)
     collecting = asyncio.create_task(collector.collect(), name="collector")
+    scrubbing = asyncio.create_task(_scrub(database, Scrubber(cache.stored, clock)), name="scrubber")
     await engine.start()
-    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, deriver, database)
+    tasks = (collecting, scrubbing)
+    return Running(_application(service, settings), service, engine, tasks, supervisor, cache, deriver, database)
 
 
 async def _take_up(
@@ -137,7 +152,15 @@ async def _take_up(
     for run, resource in await runs.load():
         await outbox.put(poisoned(run, resource, clock.now()))
     if not database.clean:
-        await cache.sweep()
+        await cache.stored.sweep()
+
+
+async def _scrub(database: Database, scrubber: Scrubber) -> None:
+    try:
+        await database.check()
+    except Problem as problem:
+        log.error("the database was not checked", reason=problem.detail)
+    await scrubber.scrub()
 
 
 async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Supervisor:

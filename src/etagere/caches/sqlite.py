@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
 from etagere.caches.lent import Lent
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
+from etagere.caches.stored import StoredBodies
 from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
 from etagere.database import Database
 from etagere.logs import get_logger
@@ -35,7 +37,7 @@ class SqliteCache:
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
     nobody has asked for is not evicted for `keep` seconds after it was put, so that whoever waits
     for it finds it.
-    `nondeterministic` counts the resources that were computed again with another result.
+    `nondeterministic` counts the resources that were computed again with another result; `stored` checks what is kept.
     """
 
     def __init__(
@@ -57,6 +59,9 @@ class SqliteCache:
         # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
         self._files = asyncio.Lock()
         self._lent = Lent(clock)
+        self.stored = StoredBodies(
+            database, self._blobs, self._records, self._files, self.discard, self._remove_unnamed
+        )
         self._touched: dict[str, float] = {}
         self._flushed = clock.now()
 
@@ -101,6 +106,12 @@ class SqliteCache:
         """See `Variants.put_variant`."""
         return await asyncio.shield(self._put_variant(primary, given))
 
+    async def file(self, representation: Representation) -> Path | None:
+        """See `Variants.file`."""
+        if representation.path is not None:
+            (await self._opened(representation.path, representation)).close()
+        return representation.path
+
     async def stream(
         self, representation: Representation, start: int = 0, stop: int | None = None
     ) -> AsyncIterator[bytes]:
@@ -111,8 +122,7 @@ class SqliteCache:
             return
         if start == stop:
             self._lent.lend(representation.path)
-        wanted = representation.path, representation.size, representation.mtime_ns
-        file = await asyncio.to_thread(self._blobs.open, *wanted)
+        file = await self._opened(representation.path, representation)
         reading: asyncio.Future[bytes] | None = None
         try:
             file.seek(start)
@@ -139,20 +149,15 @@ class SqliteCache:
         self._recent.drop(id)
         await self._let_go(dropped)
 
-    async def sweep(self) -> int:
-        """Remove what a crash left in the blob directory without a row; how many files that was."""
-        async with self._files:
-            found = await asyncio.to_thread(lambda: list(self._blobs.names()))
-            named = {row[0] for row in self._database.rows("SELECT file FROM representation WHERE file IS NOT NULL")}
-            orphans = [name for name in found if name not in named]
-            await asyncio.to_thread(self._blobs.remove, orphans)
-        return len(orphans)
-
     async def close(self) -> None:
         """Finish what concerns files and note what was used; the database is closed after this."""
         await self._remove_unnamed(self._lent.end())
         async with self._files:
             self._flush()
+
+    async def _opened(self, path: Path, wanted: Representation) -> BinaryIO:
+        await self.stored.confirm(path)
+        return await asyncio.to_thread(self._blobs.open, path, wanted.size, wanted.mtime_ns)
 
     def _load(self, id: str) -> Representation | Failure | None:
         found: Representation | Failure | None = self._load_representation(id)
@@ -168,7 +173,7 @@ class SqliteCache:
         found = self._records.representation(row)
         if found is None:
             log.error("a body is not what was put: it is discarded", id=key)
-            self._database.post(partial(self._records.drop_unsound, id=key))
+            self._database.post(partial(self.stored.set_aside, key=key))
         else:
             self._recent.put(found)
         return found
@@ -237,6 +242,7 @@ class SqliteCache:
                 # The same content may serve another id already, which knows it by its time.
                 row = self._database.read("SELECT mtime_ns FROM representation WHERE file = ?", (name,))
                 mtime_ns = await asyncio.to_thread(self._blobs.adopt, name, content, row[0] if row else None)
+                self.stored.trust(name)
                 stored = replace(given, body=None, path=self._blobs.path(name), mtime_ns=mtime_ns)
                 return await self._record(given, stored, keep, file=name)
         finally:
