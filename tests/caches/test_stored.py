@@ -235,6 +235,19 @@ async def test_a_doubted_file_that_is_written_again_is_trusted(database: Databas
     assert aside(database) == []
 
 
+async def test_what_is_collected_again_stays_in_doubt(database: Database) -> None:
+    """A crash between the row and the end of the run has the collector put what the cache has."""
+    kept = await put(make(database), "a", os.urandom(2 * MIB))
+    assert kept.path is not None
+    flip(kept.path)
+    database.doubted = True
+    cache = make(database)
+    again = await cache.put(resource("a"), kept)
+    assert again == kept
+    with pytest.raises(FileNotFoundError):
+        await read(cache, kept)
+
+
 async def test_a_file_that_leaves_while_it_is_compared_is_no_damage(cache: SqliteCache, database: Database) -> None:
     for n in range(8):
         await put(cache, f"id{n}", os.urandom(2 * MIB))

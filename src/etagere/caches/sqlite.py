@@ -242,8 +242,10 @@ class SqliteCache:
                 # The same content may serve another id already, which knows it by its time.
                 row = self._database.read("SELECT mtime_ns FROM representation WHERE file = ?", (name,))
                 mtime_ns = await asyncio.to_thread(self._blobs.adopt, name, content, row[0] if row else None)
-                self.stored.trust(name)
                 stored = replace(given, body=None, path=self._blobs.path(name), mtime_ns=mtime_ns)
+                # What is collected again after a crash is the blob itself, and not what was hashed just now.
+                if given.path != stored.path:
+                    self.stored.trust(name)
                 return await self._record(given, stored, keep, file=name)
         finally:
             await self._remove_unnamed([name])

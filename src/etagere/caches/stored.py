@@ -71,7 +71,7 @@ class StoredBodies:
             raise FileNotFoundError(errno.ENOENT, "the file is not the one that was collected", str(path))
 
     def trust(self, name: str) -> None:
-        """There is no doubt about this blob: it was written just now."""
+        """There is no doubt about this blob: what was hashed just now is in its place."""
         self._doubted.discard(name)
 
     def set_aside(self, connection: apsw.Connection, key: str) -> bool:
