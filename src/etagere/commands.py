@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from watchfiles import PythonFilter, awatch
 
 from etagere import logs, server
 from etagere.application import Etagere
-from etagere.config import Settings
+from etagere.config import Settings, origins
 from etagere.core.representation import Kind, Outcome
-from etagere.errors import EtagereError, ImportFailed, InvalidParameters
+from etagere.doctor import Finding, Level, examine
+from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
 from etagere.factory import SystemClock
 from etagere.loader import load
 from etagere.logs import say
@@ -84,6 +85,34 @@ async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
     resource = model.resource(bound)
     sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
     return 0
+
+
+async def doctor(target: str | None, overrides: dict[str, Any], config: Path | None) -> int:
+    """Print what is found, a line each; 0, or 1 where there is a problem."""
+    problems = 0
+    for finding in _findings(target, overrides, config):
+        problems += finding.level is Level.problem
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
+    return 1 if problems else 0
+
+
+def _findings(target: str | None, overrides: dict[str, Any], config: Path | None) -> Iterator[Finding]:
+    defaults: dict[str, Any] = {}
+    if target is not None:
+        try:
+            application = load(target)
+        except StartError as error:
+            yield Finding(Level.problem, "models", str(error))
+        else:
+            defaults = application.defaults
+            yield Finding(Level.ok, "models", ", ".join(application.models) or "there are none")
+    try:
+        settings = Settings.layered(defaults, overrides, config)
+    except StartError as error:
+        yield Finding(Level.problem, "settings", str(error))
+        return
+    yield from examine(settings, origins(defaults, overrides, config))
 
 
 def _announce(application: Etagere, url: str) -> None:
