@@ -24,6 +24,7 @@ from etagere.ports import Checked, Pace
 BLOCK = 1024 * 1024
 # Reading a row costs at least a page.
 LEAST_READ = 4096
+_FILES = "SELECT id, file FROM representation WHERE file IS NOT NULL"
 _DAMAGE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
 
 log = get_logger("etagere.cache")
@@ -58,7 +59,7 @@ class StoredBodies:
         self._forget = forget
         self._remove = remove
         self._comparing: Flights[str, bool] = Flights()
-        self._doubted = self._named() if database.doubted else set()
+        self._doubted = {file for _, file in database.rows(_FILES)} if database.doubted else set()
 
     async def confirm(self, path: Path) -> None:
         """Compare a file that is still in doubt; on every use of one.
@@ -88,9 +89,10 @@ class StoredBodies:
     async def sweep(self) -> int:
         """See `Stored.sweep`."""
         there = set(await asyncio.to_thread(lambda: list(self._blobs.names())))
-        orphans = there - self._named()
+        rows: list[tuple[str, str]] = await self._database.apart(_files)
+        orphans = there.difference(file for _, file in rows)
         await self._remove(orphans)
-        without = await self._without_file(there)
+        without = await self._without_file([row for row in rows if row[1] not in there])
         for key in without:
             await self._forget(key)
         return len(orphans) + len(without)
@@ -125,15 +127,11 @@ class StoredBodies:
                     break
         return found
 
-    def _named(self) -> set[str]:
-        return {row[0] for row in self._database.rows("SELECT file FROM representation WHERE file IS NOT NULL")}
-
-    async def _without_file(self, there: Collection[str]) -> list[str]:
-        """The keys of those whose blob is neither there nor has come since."""
-        rows = self._database.rows("SELECT id, file FROM representation WHERE file IS NOT NULL")
-        missing = [(key, self._blobs.path(file)) for key, file in rows if file not in there]
+    async def _without_file(self, missing: list[tuple[str, str]]) -> list[str]:
+        """The keys of those whose blob has not come since."""
+        paths = [(key, self._blobs.path(file)) for key, file in missing]
         async with self._files:
-            return await asyncio.to_thread(lambda: [key for key, path in missing if not path.exists()])
+            return await asyncio.to_thread(lambda: [key for key, path in paths if not path.exists()])
 
     async def _drop(self, key: str) -> bool:
         dropped = await self._database.write(partial(self.set_aside, key=key))
@@ -159,6 +157,10 @@ class StoredBodies:
                 return False
             await asyncio.to_thread(self._database.quarantine.take, path)
             return True
+
+
+def _files(connection: apsw.Connection) -> Any:
+    return connection.execute(_FILES).fetchall()
 
 
 async def _matches(path: Path, pace: Pace | None = None) -> bool:
