@@ -14,7 +14,8 @@ import pytest
 from etagere.caches.sqlite import SqliteCache
 from etagere.core.representation import Representation
 from etagere.database import Database
-from etagere.testing import ManualClock, representation, resource
+from etagere.testing import ManualClock, resource
+from etagere.testing_stored import Damage, StoredContract, checked, put
 from etagere.testing_variants import variant
 
 pytestmark = pytest.mark.anyio
@@ -43,12 +44,6 @@ def make(database: Database) -> SqliteCache:
     return SqliteCache(database, ManualClock(), database.directory / "blobs", 1000 * MIB, 0)
 
 
-async def put(cache: SqliteCache, id: str, body: bytes) -> Representation:
-    kept = await cache.put(resource(id), representation(id, body))
-    assert isinstance(kept, Representation)
-    return kept
-
-
 def flip(path: Path) -> None:
     """Turn over one bit, and leave size and times as they are."""
     found = path.stat()
@@ -71,42 +66,36 @@ async def read(cache: SqliteCache, found: Representation) -> bytes:
     return b"".join([chunk async for chunk in cache.stream(found)])
 
 
-async def unhurried(_: int) -> None:
-    """No pause."""
-
-
-async def scrubbed(cache: SqliteCache) -> tuple[int, int, int]:
-    """Bodies, bytes and damaged bodies of a whole round."""
-    bodies = size = damaged = 0
-    last = ""
-    while checked := await cache.stored.check(last, unhurried):
-        assert checked.last > last
-        last, bodies, size, damaged = (
-            checked.last,
-            bodies + checked.bodies,
-            size + checked.size,
-            damaged + checked.damaged,
-        )
-    return bodies, size, damaged
+async def scrubbed(cache: SqliteCache) -> tuple[int, int]:
+    """Bodies and damaged bodies of a whole round."""
+    steps, _ = await checked(cache.stored)
+    return sum(step.bodies for step in steps), sum(step.damaged for step in steps)
 
 
 def aside(database: Database) -> list[str]:
     return sorted(path.name for path in (database.directory / "quarantine").glob("*"))
 
 
-async def test_what_is_sound_stays(cache: SqliteCache, database: Database) -> None:
-    sizes = [1, 300, MIB, MIB + 1, 3 * MIB] * 3
-    kept = [await put(cache, f"id{n}", os.urandom(size)) for n, size in enumerate(sizes)]
-    assert await scrubbed(cache) == (len(sizes), sum(sizes), 0)
-    assert await cache.stored.sweep() == 0
-    assert [cache.get(one.id) for one in kept] == kept
-    assert aside(database) == []
+class TestStoredOfSqlite(StoredContract):
+    @pytest.fixture
+    def cache(self, database: Database) -> SqliteCache:
+        return make(database)
+
+    @pytest.fixture
+    def damage(self, database: Database) -> Damage:
+        async def damage(kept: Representation) -> None:
+            if kept.path:
+                flip(kept.path)
+            else:
+                await flip_row(database, kept.key)
+
+        return damage
 
 
 async def test_many_small_bodies_are_read_in_several_steps(cache: SqliteCache) -> None:
     for n in range(300):
         await put(cache, f"id{n}", b"%d" % n)
-    assert (await scrubbed(cache))[::2] == (300, 0)
+    assert await scrubbed(cache) == (300, 0)
 
 
 async def test_every_flipped_bit_is_found(cache: SqliteCache, database: Database) -> None:
@@ -118,41 +107,32 @@ async def test_every_flipped_bit_is_found(cache: SqliteCache, database: Database
             flip(path)
         else:
             await flip_row(database, id)
-    assert (await scrubbed(cache))[2] == 12
+    assert (await scrubbed(cache))[1] == 12
     assert {id for id in bodies if cache.get(id) is None} == set(hurt)
     assert all(cache.ghost(id) for id in bodies)
     assert set(aside(database)) <= {hashlib.sha256(bodies[id]).hexdigest() for id in hurt}
     for id in hurt:
         again = await put(cache, id, bodies[id])
         assert await read(cache, again) == bodies[id]
-    assert (await scrubbed(cache))[2] == 0
+    assert (await scrubbed(cache))[1] == 0
     assert cache.nondeterministic == 0
 
 
-@pytest.mark.parametrize("size", [100, 2 * MIB])
-async def test_variants_are_checked_and_leave_with_what_they_were_made_of(
-    cache: SqliteCache, database: Database, size: int
-) -> None:
+async def test_a_damaged_file_of_a_variant_leaves_alone(cache: SqliteCache, database: Database) -> None:
     primary = await put(cache, "a", os.urandom(100))
-    made = await cache.put_variant(primary, variant(primary, os.urandom(size)))
-    if made.path:
-        flip(made.path)
-    else:
-        await flip_row(database, made.key)
-    assert (await scrubbed(cache))[2] == 1
+    made = await cache.put_variant(primary, variant(primary, os.urandom(2 * MIB)))
+    assert made.path is not None
+    flip(made.path)
+    assert await scrubbed(cache) == (2, 1)
     assert (cache.get("a"), cache.variant("a", "csv")) == (primary, None)
-    await cache.put_variant(primary, variant(primary, b"again"))
-    await flip_row(database, "a")
-    assert (await scrubbed(cache))[2] == 1
-    assert cache.get("a") is None
-    assert database.rows("SELECT id FROM representation") == []
+    assert aside(database) == [made.path.name]
 
 
 async def test_a_damaged_body_in_memory_is_forgotten_too(database: Database) -> None:
     cache = SqliteCache(database, ManualClock(), database.directory / "blobs", 1000 * MIB, MIB)
     await put(cache, "a", b"right")
     await flip_row(database, "a")
-    assert (await scrubbed(cache))[2] == 1
+    assert (await scrubbed(cache))[1] == 1
     assert cache.get("a") is None
 
 
@@ -172,7 +152,7 @@ async def test_content_that_several_share_is_lost_to_all(cache: SqliteCache, dat
     assert first.path == second.path
     assert first.path is not None
     flip(first.path)
-    assert (await scrubbed(cache))[2] == 1
+    assert (await scrubbed(cache))[1] == 1
     assert (cache.get("a"), cache.get("b")) == (None, None)
     assert aside(database) == [first.path.name]
 
@@ -212,7 +192,7 @@ async def test_after_an_unclean_stop_a_file_is_compared_before_it_is_used(
     assert sorted(aside(database)) == sorted([bad.path.name, worse.path.name])
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
     assert database.doubted
-    assert (await scrubbed(cache))[2] == 0
+    assert (await scrubbed(cache))[1] == 0
     assert not database.doubted
 
 
