@@ -68,6 +68,20 @@ def run(target: Target, model: ModelName, parameter: Parameters = []) -> None:  
     _run(commands.run, target, model, parameter)
 
 
+@app.command()
+def check(
+    target: Target,
+    model: Annotated[list[str] | None, typer.Argument(help="Models' names, or name@version. [default: all]")] = None,
+) -> None:
+    """Run the examples of each MODEL twice, and compare the bytes; also tell what its declaration lacks.
+
+    The second run has another hash seed, number of threads, directory and time. The exit status is 1 where one failed.
+
+    Example: etagere check model.py
+    """
+    _run(commands.check, target, model or ())
+
+
 @app.command(name="id")
 def identify(target: Target, model: ModelName, parameter: Parameters = []) -> None:  # noqa: B006
     """Print the canonical URI and the id of a request.

@@ -41,7 +41,7 @@ class Level(StrEnum):
     problem = "problem"
 
 
-class Finding(NamedTuple):
+class Remark(NamedTuple):
     """What was looked at, and what was found; where it is not well, what to do follows."""
 
     level: Level
@@ -52,8 +52,8 @@ class Finding(NamedTuple):
         return f"{self.level:8} {self.subject}: {self.said}"
 
 
-def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at everything; the findings as they come. `origins` tells where settings come from that are no defaults."""
+def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Remark]:
+    """Look at everything; the remarks as they come. `origins` tells where settings come from that are no defaults."""
     yield versions()
     yield sqlite(apsw.sqlite_lib_version())
     yield _settings(settings, origins)
@@ -65,76 +65,76 @@ def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Finding]
     yield from _stored(settings.data)
 
 
-def versions() -> Finding:
+def versions() -> Remark:
     """What is installed."""
     names = ("etagere", "apsw", "granian", "pydantic")
     installed = ", ".join(f"{name} {version(name)}" for name in names)
     said = f"Python {platform.python_version()}, {installed}, {platform.system()} {platform.release()}"
-    return Finding(Level.ok, "versions", said)
+    return Remark(Level.ok, "versions", said)
 
 
-def sqlite(installed: str) -> Finding:
+def sqlite(installed: str) -> Remark:
     """Whether this version of SQLite has the WAL-reset bug (sqlite.org/wal.html), which can corrupt a database."""
     number = tuple(int(part) for part in installed.split(".")[:3])
     mended = (3, 44, 6) <= number < (3, 45) or (3, 50, 7) <= number < (3, 51) or number >= (3, 51, 3)
     if mended and number != (3, 52, 0):
-        return Finding(Level.ok, "SQLite", f"{installed}, without the WAL-reset bug")
+        return Remark(Level.ok, "SQLite", f"{installed}, without the WAL-reset bug")
     said = (
         f"{installed} has a bug that can corrupt a database (WAL reset): install apsw 3.51.3 or newer, and not 3.52.0"
     )
-    return Finding(Level.problem, "SQLite", said)
+    return Remark(Level.problem, "SQLite", said)
 
 
-def _settings(settings: Settings, origins: Mapping[str, str]) -> Finding:
+def _settings(settings: Settings, origins: Mapping[str, str]) -> Remark:
     given = [f"{name}={getattr(settings, name)} from {place}" for name, place in sorted(origins.items())]
     said = "; ".join([*given, "the others have their defaults" if given else "all have their defaults"])
-    return Finding(Level.ok, "settings", said)
+    return Remark(Level.ok, "settings", said)
 
 
-def _directory(data: Path) -> Iterator[Finding]:
+def _directory(data: Path) -> Iterator[Remark]:
     subject = f"data directory {data}"
     if not data.exists():
         parent = _existing(data)
         if os.access(parent, os.W_OK | os.X_OK):
-            yield Finding(Level.ok, subject, "is not there yet; the first start makes it")
+            yield Remark(Level.ok, subject, "is not there yet; the first start makes it")
         else:
-            yield Finding(Level.problem, subject, f"cannot be made: {parent} may not be written by this user")
+            yield Remark(Level.problem, subject, f"cannot be made: {parent} may not be written by this user")
         return
     found = data.stat()
     mode = stat.S_IMODE(found.st_mode)
     if not data.is_dir():
-        yield Finding(Level.problem, subject, "is a file: name another with --data")
+        yield Remark(Level.problem, subject, "is a file: name another with --data")
     elif found.st_uid != os.geteuid():
         said = f"belongs to user {found.st_uid}, and this is user {os.geteuid()}: run as its owner, or name another"
-        yield Finding(Level.problem, subject, said)
+        yield Remark(Level.problem, subject, said)
     elif mode != 0o700:
-        yield Finding(
+        yield Remark(
             Level.warning, subject, f"has mode {mode:04o}, and others may read it: the next start makes it 0700"
         )
     else:
-        yield Finding(Level.ok, subject, "is this user's own, with mode 0700")
+        yield Remark(Level.ok, subject, "is this user's own, with mode 0700")
 
 
-def file_system(data: Path, mounts: Mapping[Path, str]) -> Finding:
+def file_system(data: Path, mounts: Mapping[Path, str]) -> Remark:
     """Whether the data directory lies where SQLite's log works; `mounts` tells the type at each mount point."""
     place = _existing(data).resolve()
     kind = next((mounts[path] for path in (place, *place.parents) if path in mounts), None)
     if kind is None:
-        return Finding(Level.ok, "file system", "its type is not known here; it must be a local one")
+        return Remark(Level.ok, "file system", "its type is not known here; it must be a local one")
     if kind in _REMOTE:
         said = (
             f"{kind} is shared between machines, where SQLite's log does not work: name a local directory with --data"
         )
-        return Finding(Level.problem, "file system", said)
+        return Remark(Level.problem, "file system", said)
     if kind.startswith("fuse.") or kind == "fuse":
-        return Finding(Level.warning, "file system", f"{kind} may be a remote one: see to it that it is local")
+        return Remark(Level.warning, "file system", f"{kind} may be a remote one: see to it that it is local")
     if kind in _MEMORY:
         said = f"{kind} is memory: after a restart of the machine everything is computed again"
-        return Finding(Level.warning, "file system", said)
-    return Finding(Level.ok, "file system", f"{kind} is local")
+        return Remark(Level.warning, "file system", said)
+    return Remark(Level.ok, "file system", f"{kind} is local")
 
 
-def _space(settings: Settings) -> Finding:
+def _space(settings: Settings) -> Remark:
     free = shutil.disk_usage(_existing(settings.data)).free
     used = sum(
         found.st_size for path in settings.data.rglob("*") if (found := _stat(path)) and stat.S_ISREG(found.st_mode)
@@ -143,44 +143,44 @@ def _space(settings: Settings) -> Finding:
     told = f"{free / _GIB:.1f} GiB are free"
     if free < settings.max_result:
         said = f"{told}, and one result may have {settings.max_result / _GIB:.1f} GiB: make room, or lower max_result"
-        return Finding(Level.problem, "space", said)
+        return Remark(Level.problem, "space", said)
     if free < more:
         said = f"{told}, and the cache may grow by {more / _GIB:.1f} GiB: make room, or lower cache_size"
-        return Finding(Level.warning, "space", said)
-    return Finding(Level.ok, "space", f"{told}; the cache may grow by {more / _GIB:.1f} GiB")
+        return Remark(Level.warning, "space", said)
+    return Remark(Level.ok, "space", f"{told}; the cache may grow by {more / _GIB:.1f} GiB")
 
 
-def _limits(settings: Settings) -> Iterator[Finding]:
+def _limits(settings: Settings) -> Iterator[Remark]:
     wanted = settings.max_waiting + _OWN_FILES
     yield _limit("open files", resource.RLIMIT_NOFILE, wanted, "ulimit -n", "lower max_waiting")
     wanted = _OWN_PROCESSES + 8 * settings.runs
     yield _limit("processes", resource.RLIMIT_NPROC, wanted, "ulimit -u", "lower runs")
 
 
-def _limit(subject: str, kind: int, wanted: int, command: str, otherwise: str) -> Finding:
+def _limit(subject: str, kind: int, wanted: int, command: str, otherwise: str) -> Remark:
     allowed = resource.getrlimit(kind)[0]
     if allowed == resource.RLIM_INFINITY:
-        return Finding(Level.ok, subject, "no limit")
+        return Remark(Level.ok, subject, "no limit")
     if allowed < wanted:
         said = (
             f"{allowed} are allowed, and {wanted} may be needed: raise the limit ({command} {wanted}), or {otherwise}"
         )
-        return Finding(Level.warning, subject, said)
-    return Finding(Level.ok, subject, f"{allowed} are allowed, {wanted} may be needed")
+        return Remark(Level.warning, subject, said)
+    return Remark(Level.ok, subject, f"{allowed} are allowed, {wanted} may be needed")
 
 
-def _clock(data: Path) -> Finding:
+def _clock(data: Path) -> Remark:
     first = time.monotonic()
     if time.monotonic() < first or not time.get_clock_info("monotonic").monotonic:
-        return Finding(Level.problem, "clock", "the monotonic clock runs backwards: delays and limits cannot be kept")
+        return Remark(Level.problem, "clock", "the monotonic clock runs backwards: delays and limits cannot be kept")
     newest = max(_dated(data), default=None)
     ahead = newest[0] - time.time() if newest else 0.0
     if newest is not None and ahead > _CLOCK_TOLERANCE_S:
         said = (
             f"{newest[1]} was written {ahead:.0f} s in the future: the clock is late, or was wrong then; set it right"
         )
-        return Finding(Level.warning, "clock", said)
-    return Finding(Level.ok, "clock", "no file is from the future")
+        return Remark(Level.warning, "clock", said)
+    return Remark(Level.ok, "clock", "no file is from the future")
 
 
 def _dated(data: Path) -> Iterator[tuple[float, str]]:
@@ -190,37 +190,37 @@ def _dated(data: Path) -> Iterator[tuple[float, str]]:
             yield found.st_mtime, str(path)
 
 
-def _stored(data: Path) -> Iterator[Finding]:
+def _stored(data: Path) -> Iterator[Remark]:
     try:
         held = holder(data)
     except OSError as error:
-        yield Finding(Level.problem, "lock", f"it cannot be looked at: {error.strerror}")
+        yield Remark(Level.problem, "lock", f"it cannot be looked at: {error.strerror}")
         return
     said = f"in use by {held}: what is stored is read only" if held else "no service runs on the data directory"
-    yield Finding(Level.ok, "lock", said)
+    yield Remark(Level.ok, "lock", said)
     try:
         yield from _inspected(inspection.inspect(data, in_use=held is not None))
     except BrokenDatabase as broken:
         said = f"the database cannot be used ({broken}): the next start sets it aside, unless a newer version wrote it"
-        yield Finding(Level.problem, "stored results", said)
+        yield Remark(Level.problem, "stored results", said)
     aside = sorted(path.name for path in (data / "quarantine").glob("*"))
     if aside:
         said = f"{len(aside)} files; the disk or memory of this machine may fail. Look at the log, then remove them"
-        yield Finding(Level.warning, "quarantine", said)
+        yield Remark(Level.warning, "quarantine", said)
 
 
-def _inspected(found: inspection.Inspected | None) -> Iterator[Finding]:
+def _inspected(found: inspection.Inspected | None) -> Iterator[Remark]:
     if found is None:
-        yield Finding(Level.ok, "stored results", "none yet")
+        yield Remark(Level.ok, "stored results", "none yet")
     elif found.damaged:
         said = (
             f"{len(found.damaged)} of {found.bodies} are damaged: a running service computes them again, within a day"
         )
-        yield Finding(Level.problem, "stored results", said)
+        yield Remark(Level.problem, "stored results", said)
     else:
-        yield Finding(Level.ok, "stored results", f"{found.bodies}, of {found.size} bytes in all, are what was put")
+        yield Remark(Level.ok, "stored results", f"{found.bodies}, of {found.size} bytes in all, are what was put")
     if found is not None and found.orphans:
-        yield Finding(Level.warning, "blobs", f"{len(found.orphans)} files belong to no result: a service removes them")
+        yield Remark(Level.warning, "blobs", f"{len(found.orphans)} files belong to no result: a service removes them")
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.pacer import Pacer
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
-    from etagere.scrubber import Scrubber
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
     from etagere.variants import Deriver
@@ -52,7 +53,7 @@ class Running:
     application: Application | Cors | AccessLog
     service: Service
     _engine: LocalEngine
-    _tasks: tuple[asyncio.Task[None], ...]
+    _background: tuple[asyncio.Task[None], ...]
     _supervisor: Supervisor
     _cache: SqliteCache
     _deriver: Deriver
@@ -63,9 +64,9 @@ class Running:
         self.service.drain()
         self._deriver.close()
         await self._engine.stop()
-        for task in self._tasks:
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._supervisor.close()
         await self._cache.close()
         await self._database.close()
@@ -107,13 +108,14 @@ async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
 
 
 async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
+    from etagere.asked import Asked
+    from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
     from etagere.engines.local import LocalEngine
     from etagere.formats.converter import Converter
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
-    from etagere.scrubber import Scrubber
     from etagere.service import Service
     from etagere.variants import Deriver
     from etagere.waiters import Waiters
@@ -121,26 +123,35 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
     outbox = Outbox(database)
+    waiters = Waiters(settings.max_waiting)
     runs = MemoryRunTable(
-        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry)
-    )
+        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry),
+        patience=settings.patience, needless=partial(_is_needless, registry), dropped=waiters.wake,
+    )  # fmt: skip
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    waiters = Waiters(settings.max_waiting)
-    worker = Worker(registry, runs, outbox, supervisor, clock, cancelled=waiters.wake)
+    pacer = await _pacer(registry, settings.runs, database, runs, clock)
+    cancelled = partial(_ended, waiters, pacer)
+    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=cancelled)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled = partial(_settled, engine, waiters)
-    collector = Collector(registry, outbox, cache, cache, runs, clock, max_result=settings.max_result, settled=settled)
+    settled = partial(_settled, engine, cancelled)
+    limit = settings.max_result
+    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=limit, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     memo_size = max(10_000, 2 * settings.max_pending)
     deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
-    service = Service(registry, runs, cache, engine, clock, deriver, waiters, memo_size=memo_size, retired=retired)
-    collecting = asyncio.create_task(collector.collect(), name="collector")
-    scrubbing = asyncio.create_task(_scrub(database, Scrubber(cache.stored, clock)), name="scrubber")
+    asked = Asked(runs, runs, waiters, pacer)
+    service = Service(
+        registry, runs, cache, engine, clock, deriver, waiters, pacer, asked, memo_size=memo_size, retired=retired
+    )  # fmt: skip
+    background = (
+        asyncio.create_task(collector.collect(), name="collector"),
+        asyncio.create_task(asked.keep_telling(), name="asked"),
+        asyncio.create_task(_scrub(database, cache, clock), name="scrubber"),
+    )
     await engine.start()
-    tasks = (collecting, scrubbing)
-    return Running(_application(service, settings), service, engine, tasks, supervisor, cache, deriver, database)
+    return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
 
 
 async def _take_up(
@@ -155,20 +166,28 @@ async def _take_up(
         await cache.stored.sweep()
 
 
-async def _scrub(database: Database, scrubber: Scrubber) -> None:
+async def _scrub(database: Database, cache: SqliteCache, clock: SystemClock) -> None:
+    from etagere.scrubber import Scrubber
+
     try:
         await database.check()
     except Problem as problem:
         log.error("the database was not checked", reason=problem.detail)
-    await scrubber.scrub()
+    await Scrubber(cache.stored, clock).scrub()
 
 
 async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Supervisor:
     from etagere.supervisor import program
     from etagere.supervisor.supervisor import Supervisor
 
-    directory, largest = settings.data / "runs", settings.max_result
-    supervisor = Supervisor(program.describe(registry), directory, max_result=largest, clock=clock)
+    supervisor = Supervisor(
+        program.describe(registry),
+        settings.data / "runs",
+        max_result=settings.max_result,
+        max_run_dir=settings.max_run_dir,
+        max_processes=settings.max_processes,
+        clock=clock,
+    )
     uncollected = database.rows("SELECT id, attempt FROM outcome")
     await supervisor.start({f"{id}.{attempt}" for id, attempt in uncollected})
     return supervisor
@@ -181,6 +200,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     from etagere.asgi.app import Application
     from etagere.asgi.cors import Cors
     from etagere.asgi.hosts import HostCheck
+    from etagere.asgi.intent import Intent
     from etagere.web.pages import Templates
     from etagere.web.routes import Routes
 
@@ -190,6 +210,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
         Routes(service, templates, version("etagere")),
         templates,
         HostCheck(settings.allowed_hosts),
+        Intent(settings.cors_origins),
         max_target=settings.max_target,
         max_wait=settings.max_wait,
         max_query_content=settings.max_query_content,
@@ -199,9 +220,25 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     return AccessLog(served) if settings.access_log else served
 
 
-def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:
-    waiters.wake(resource.id)
+def _settled(engine: LocalEngine, ended: Callable[[str], None], resource: Resource) -> None:
+    ended(resource.id)
     engine.wake(resource.queue)
+
+
+def _ended(waiters: Waiters, pacer: Pacer, id: str) -> None:
+    waiters.wake(id)
+    pacer.forget(id)
+
+
+async def _pacer(
+    registry: Registry, at_once: int, database: Database, runs: MemoryRunTable, clock: SystemClock
+) -> Pacer:
+    from etagere.pacer import Pacer
+    from etagere.runs.histories import Histories
+
+    histories = Histories(database)
+    places = partial(runs.places, at_once)
+    return Pacer(await histories.load(registry.models), places, histories.save, clock.now())
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:
@@ -212,6 +249,12 @@ def _concurrency(registry: Registry, key: str) -> int | None:
 def _queue(registry: Registry, key: str) -> str | None:
     model = registry.models.get(key)
     return model.options.queue if model else None
+
+
+def _is_needless(registry: Registry, key: str) -> bool:
+    """Whether a run that nobody asks for any more is not to be computed."""
+    model = registry.models.get(key)
+    return model is not None and model.options.abandon == "kill"
 
 
 async def _versions(registry: Registry, database: Database, *, dev: bool) -> tuple[Registry, frozenset[str]]:

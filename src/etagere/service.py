@@ -10,16 +10,28 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from etagere.asked import Asked
 from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
 from etagere.core.media import Format, coded_name, format_name
+from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation, Resource
-from etagere.errors import Evicted, NotStarted, Retired, Stopping, UnknownId, UnknownModel, UnknownVersion
+from etagere.errors import (
+    Evicted,
+    NotStarted,
+    Retired,
+    Stopping,
+    UnknownFormat,
+    UnknownId,
+    UnknownModel,
+    UnknownVersion,
+)
 from etagere.flights import Flights
 from etagere.logs import get_logger
 from etagere.model import Model, Registry
+from etagere.pacer import Pacer
 from etagere.parameters import Bound
 from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
@@ -29,6 +41,9 @@ log = get_logger("etagere.service")
 
 LONG_QUERY = 4096
 """Longer ones are parsed in a thread: the largest takes half a second."""
+
+SHORT_TARGET = 512
+"""Up to here a target is remembered as it is: hashing it takes longer than comparing it."""
 
 Start = Callable[[], Awaitable[Resource]]
 
@@ -94,6 +109,8 @@ class Service:
         clock: Clock,
         deriver: Deriver,
         waiters: Waiters,
+        pacer: Pacer,
+        asked: Asked,
         *,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
@@ -103,6 +120,8 @@ class Service:
         self.cache = cache
         self.clock = clock
         self.waiters = waiters
+        self.pacer = pacer
+        self.asked = asked
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
@@ -122,8 +141,8 @@ class Service:
         self.waiters.close()
 
     def recall(self, target: bytes) -> Address | None:
-        """The address of a request target that was located before; its SHA-256 is all that is remembered of it."""
-        key = hashlib.sha256(target).digest()
+        """The address of a request target that was located before."""
+        key = _memo_key(target)
         address = self._memo.get(key)
         if address is not None:
             self._memo.move_to_end(key)
@@ -135,7 +154,7 @@ class Service:
         Raises:
             Problem: the path names nothing, or the parameters are not valid.
         """
-        key = hashlib.sha256(target).digest()
+        key = _memo_key(target)
         resolve = partial(self._resolve, path, query)
         # What is parsed in a thread is parsed once for all who ask meanwhile.
         address, resource = await (resolve() if len(query) < LONG_QUERY else self._resolving.join(key, resolve))
@@ -184,11 +203,12 @@ class Service:
         async with self._one_at_a_time:
             return (await asyncio.to_thread(parse, content))[0]
 
-    def locate_id(self, id: str) -> tuple[Address, Start]:
-        """The same for the alias `/r/{id}`.
+    def locate_id(self, id: str, format: str | None = None) -> tuple[Address, Start]:
+        """The same for the alias `/r/{id}`, or `/r/{id}.{format}`.
 
         Raises:
             UnknownId: there is no such resource, or it is forgotten.
+            UnknownFormat: its model does not give this format.
         """
         run = self.runs.get(id)
         ghost = None if run else self.cache.ghost(id)
@@ -196,15 +216,32 @@ class Service:
             raise UnknownId("Repeat the original request.")
         key = run.model if run else model_key(ghost.uri) if ghost else ""
         model = self.registry.models.get(key)
-        address = _address(id, model, immutable=True, base="../") if model else self._retired_address(id, key, "../")
+        if model is None:
+            if format is not None:
+                raise UnknownFormat(f"{key} is no longer served; what is cached of it has one format, /r/{id}.")
+            return self._retired_address(id, key, "../"), partial(self._revive, id, model)
+        model.check_format(format)
+        address = _address(id, model, immutable=True, fixed=format, base="../")
         return address, partial(self._revive, id, model)
 
+    def glance(self, id: str) -> Seen | None:
+        """What there is of a resource; None while its run is being recorded."""
+        run = self.asked.pending(id)
+        if run is not None:
+            return Seen(run, None)
+        return None if id in self._starting else Seen(None, self.cache.get(id))
+
     async def look(self, id: str) -> Seen:
-        """What there is of a resource. Who asks while its run is being recorded waits for that, and parses nothing."""
-        run = self.runs.get(id)
+        """The same. Who asks while its run is being recorded waits for that, and parses nothing."""
+        run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
             run = await starting
         return Seen(run, None if run else self.cache.get(id))
+
+    def tell(self, run: Run) -> tuple[Run, int | None, Pace]:
+        """What a client is told of a pending run: itself, its position, and when to ask again."""
+        position = self.runs.position(run.id)
+        return run, position, self.pacer.tell(run, position, self.clock.now())
 
     async def present(self, address: Address, seen: Seen) -> Seen:
         """The same, with what is ready in the format and coding of the address.
@@ -251,12 +288,17 @@ class Service:
         if address.retired:
             raise Retired(f"{address.model} is no longer served; ask without a version for the newest.")
         if not may_start():
-            raise NotStarted("A prefetch or a no-cors request gets what is there, and starts nothing.")
+            raise NotStarted("A prefetch, or a page from elsewhere, gets what is there and starts nothing.")
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
 
     async def _submit(self, start: Start) -> Run:
-        run = await self.runs.submit(await start())
+        resource = await start()
+        # A full table drops what nobody asks for, so it has to know of those who did just now.
+        await self.asked.tell()
+        run = await self.runs.submit(resource)
+        # It will be sent a Retry-After, too.
+        self.asked.note(run.id)
         self._engine.wake(run.queue)
         return run
 
@@ -305,6 +347,11 @@ class Service:
             return found.digest
         ghost = self.cache.ghost(address.id) if name == address.primary else None
         return ghost.digest if ghost else None
+
+
+def _memo_key(target: bytes) -> bytes:
+    """What is remembered of a target: itself, or its SHA-256, which no target looks like, for none begins so."""
+    return target if len(target) <= SHORT_TARGET else b"#" + hashlib.sha256(target).digest()
 
 
 def _report(id: str, model: str, shown: EntityTag) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -12,10 +13,12 @@ from typing import BinaryIO
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
 from etagere.caches.lent import Lent
+from etagere.caches.prints import with_printed
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
 from etagere.caches.stored import StoredBodies
-from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
+from etagere.core.etag import short_digest
+from etagere.core.representation import INLINE_BYTES, Difference, Failure, Ghost, Printed, Representation, Resource
 from etagere.database import Database
 from etagere.logs import get_logger
 from etagere.ports import Clock
@@ -35,9 +38,10 @@ class SqliteCache:
     """The `Cache` of a single service, and its `Variants`.
 
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
-    nobody has asked for is not evicted for `keep` seconds after it was put, so that whoever waits
-    for it finds it.
-    `nondeterministic` counts the resources that were computed again with another result; `stored` checks what is kept.
+    nobody has asked for is not evicted for `keep` seconds after it was put, nor while it is `awaited`,
+    so that whoever waits for it finds it.
+    `nondeterministic` counts the results that were others than those before, by model, since the start;
+    `stored` checks what is kept.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class SqliteCache:
         keep: float = 90.0,
         ghosts: int = GHOSTS,
     ) -> None:
-        self.nondeterministic = 0
+        self.nondeterministic: Counter[str] = Counter()
         self._database = database
         self._clock = clock
         self._blobs = Blobs(directory)
@@ -78,20 +82,22 @@ class SqliteCache:
 
     def ghost(self, id: str) -> Ghost | None:
         """See `Cache.ghost`."""
-        row = self._database.read("SELECT id, uri, digest, seconds FROM ghost WHERE id = ?", (id,))
+        row = self._database.read(records.GHOST, (id,))
         if row is None:
             return None
         self._touch(id)
-        return Ghost(*row)
+        return records.ghost(row)
 
-    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
+    ) -> Representation | Failure:
         """See `Cache.put`. A file that is moved in stays where it was until that is recorded.
 
         Raises:
             InternalError: the id is that of another canonical URI.
         """
         # Cut short between a blob and its row, it would leave the one without the other.
-        return await asyncio.shield(self._put(resource, finished))
+        return await asyncio.shield(self._put(resource, finished, printed))
 
     def variant(self, id: str, name: str) -> Representation | None:
         """See `Variants.variant`."""
@@ -191,23 +197,30 @@ class SqliteCache:
             self._touched = {}
             self._database.post(partial(records.touch, used=pairs))
 
-    async def _put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def _put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None
+    ) -> Representation | Failure:
         # What was used lately must not look old to the eviction.
         self._flush()
         if isinstance(finished, Failure):
             now = self._clock.now()
             action = partial(self._records.keep_failure, resource=resource, given=finished, now=now)
-            kept = await self._database.write(action)
+            kept = await self._database.write(with_printed(action, printed))
         else:
-            kept = await self._place(finished, partial(self._records.keep_representation, resource=resource))
-            if kept.digest_before not in (None, finished.digest):
-                self.nondeterministic += 1
-                log.warning(
-                    "nondeterministic: computed again with another result", id=kept.finished.id, model=resource.model
-                )
+            keep = with_printed(partial(self._records.keep_representation, resource=resource), printed)
+            kept = await self._place(finished, keep)
+            if kept.difference is not None:
+                self._report(resource, kept.difference)
         self._recent.put(kept.finished)
         await self._let_go(kept.evicted)
         return kept.finished
+
+    def _report(self, resource: Resource, difference: Difference) -> None:
+        self.nondeterministic[resource.model] += 1
+        digests = {"first": short_digest(difference.first), "later": short_digest(difference.later)}
+        log.warning(
+            "nondeterministic: computed again with another result", id=resource.id, model=resource.model, **digests
+        )
 
     async def _put_variant(self, primary: Representation, given: Representation) -> Representation:
         self._flush()
