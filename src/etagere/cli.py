@@ -91,6 +91,25 @@ def identify(target: Target, model: ModelName, parameter: Parameters = []) -> No
     _run(commands.identify, target, model, parameter)
 
 
+@app.command()
+def doctor(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A file, file.py:attribute or module:attribute, whose settings count.", show_default=False),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
+) -> None:
+    """Look whether a service is well here: versions, data directory, space, limits, clock, what is stored.
+
+    A line each, beginning with ok, warning or problem, and saying what to do. Nothing is changed. The exit status is 1
+    where there is a problem. All stored results are read, which takes a while.
+
+    Example: etagere doctor model.py --data /srv/models
+    """
+    _run(commands.doctor, target, {} if data is None else {"data": data}, config)
+
+
 def main() -> None:
     """The entry point."""
     app()

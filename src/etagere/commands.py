@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,10 @@ from watchfiles import PythonFilter, awatch
 from etagere import logs, server
 from etagere.application import Etagere
 from etagere.checking import Checker, Finding, Verdict
-from etagere.config import Settings
+from etagere.config import Settings, origins
 from etagere.core.representation import Kind, Outcome
-from etagere.errors import EtagereError, ImportFailed, InvalidParameters
+from etagere.doctor import Level, Remark, examine
+from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
 from etagere.factory import SystemClock
 from etagere.loader import load
 from etagere.logs import say
@@ -111,6 +112,34 @@ async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
     resource = model.resource(bound)
     sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
     return 0
+
+
+async def doctor(target: str | None, overrides: dict[str, Any], config: Path | None) -> int:
+    """Print what is found, a line each; 0, or 1 where there is a problem."""
+    problems = 0
+    for remark in _remarks(target, overrides, config):
+        problems += remark.level is Level.problem
+        sys.stdout.write(f"{remark}\n")
+        sys.stdout.flush()
+    return 1 if problems else 0
+
+
+def _remarks(target: str | None, overrides: dict[str, Any], config: Path | None) -> Iterator[Remark]:
+    defaults: dict[str, Any] = {}
+    if target is not None:
+        try:
+            application = load(target)
+        except StartError as error:
+            yield Remark(Level.problem, "models", str(error))
+        else:
+            defaults = application.defaults
+            yield Remark(Level.ok, "models", ", ".join(application.models) or "there are none")
+    try:
+        settings = Settings.layered(defaults, overrides, config)
+    except StartError as error:
+        yield Remark(Level.problem, "settings", str(error))
+        return
+    yield from examine(settings, origins(defaults, overrides, config))
 
 
 def _announce(application: Etagere, url: str) -> None:

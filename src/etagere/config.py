@@ -80,19 +80,29 @@ class Settings(BaseModel):
         Raises:
             StartError: the file cannot be read, or a value from anywhere is not valid; names where each comes from.
         """
-        layers = {
-            "Etagere(...)": defaults,
-            str(file or FILE): _file(file or FILE, needed=file is not None),
-            "the environment": _environment(),
-            "the command line": overrides,
-        }
-        given = {name: (value, place) for place, layer in layers.items() for name, value in layer.items()}
+        given = _given(defaults, overrides, file)
         try:
             return cls(**{name: value for name, (value, _) in given.items()})
         except ValidationError as error:
             places = {name: place for name, (_, place) in given.items()}
             faults = "; ".join(_fault(str(e["loc"][0]), e["type"], e["msg"], places) for e in error.errors())
             raise StartError(f"bad settings: {faults}") from error
+
+
+def origins(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> dict[str, str]:
+    """Where each setting that is given comes from; arguments and errors as those of `Settings.layered`."""
+    return {name: place for name, (_, place) in _given(defaults, overrides, file).items()}
+
+
+def _given(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None) -> dict[str, tuple[Any, str]]:
+    """Each setting that is given, with its value and its place; the last layer wins."""
+    layers = {
+        "Etagere(...)": defaults,
+        str(file or FILE): _file(file or FILE, needed=file is not None),
+        "the environment": _environment(),
+        "the command line": overrides,
+    }
+    return {name: (value, place) for place, layer in layers.items() for name, value in layer.items()}
 
 
 def unknown_setting(name: str) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from etagere.config import Settings
-from etagere.errors import Problem, StartError
+from etagere.errors import BrokenDatabase, Problem, StartError
 from etagere.logs import get_logger
 from etagere.model import Registry
 
@@ -73,11 +73,19 @@ class Running:
 
 
 async def start(registry: Registry, settings: Settings) -> Running:
-    """Open the data directory, start the warm process, the collector and the workers.
+    """Open the data directory, start the warm process, the collector, the workers and the scrubber.
 
     Raises:
-        StartError: the data directory is locked, broken or not to be written, or the models do not import.
+        StartError: the data directory is locked or not to be written, or the models do not import.
     """
+    try:
+        return await _begin(registry, settings)
+    except BrokenDatabase:
+        # Opening it again sets it aside.
+        return await _begin(registry, settings)
+
+
+async def _begin(registry: Registry, settings: Settings) -> Running:
     from etagere.database import Database
 
     database = await Database.open(settings.data)
@@ -85,6 +93,8 @@ async def start(registry: Registry, settings: Settings) -> Running:
         return await _assemble(registry, settings, database, SystemClock())
     except BaseException as error:
         await database.close()
+        if database.broken:
+            raise BrokenDatabase(f"The database in {settings.data} is broken.") from error
         if isinstance(error, OSError):
             raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
         raise
@@ -138,6 +148,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     background = (
         asyncio.create_task(collector.collect(), name="collector"),
         asyncio.create_task(asked.keep_telling(), name="asked"),
+        asyncio.create_task(_scrub(database, cache, clock), name="scrubber"),
     )
     await engine.start()
     return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
@@ -152,7 +163,17 @@ async def _take_up(
     for run, resource in await runs.load():
         await outbox.put(poisoned(run, resource, clock.now()))
     if not database.clean:
-        await cache.sweep()
+        await cache.stored.sweep()
+
+
+async def _scrub(database: Database, cache: SqliteCache, clock: SystemClock) -> None:
+    from etagere.scrubber import Scrubber
+
+    try:
+        await database.check()
+    except Problem as problem:
+        log.error("the database was not checked", reason=problem.detail)
+    await Scrubber(cache.stored, clock).scrub()
 
 
 async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Supervisor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from etagere.core.lifecycle import Event, Run
 from etagere.core.representation import Failure, Ghost, Outcome, Printed, Representation, Resource
@@ -152,6 +153,45 @@ class Variants(Protocol):
         Raises:
             Evicted: the primary representation is not there any more, or is another one.
             StorageFull: there is no room now; nothing was changed.
+        """
+        ...
+
+    async def file(self, representation: Representation) -> Path | None:
+        """The file to make a variant from, or None where the body is in memory.
+
+        Raises:
+            FileNotFoundError: it was evicted, or is not what was collected.
+        """
+        ...
+
+
+Pace = Callable[[int], Awaitable[None]]
+"""Told how many bytes were read; returns when more may be."""
+
+
+class Checked(NamedTuple):
+    """What was compared with its SHA-256: up to which key, how many bodies and bytes, and how many were damaged."""
+
+    last: str
+    bodies: int
+    size: int
+    damaged: int
+
+
+class Stored(Protocol):
+    """All bodies in the cache, variants included, for whoever checks that they are still what was put."""
+
+    async def sweep(self) -> int:
+        """Remove bodies that nothing refers to, and forget what refers to none; how many there were."""
+        ...
+
+    async def check(self, after: str, pace: Pace) -> Checked | None:
+        """Compare the next bodies behind the key `after` with their SHA-256; None behind the last.
+
+        What is damaged is set aside and forgotten, so that it is computed again; the ghost stays.
+
+        Raises:
+            StorageFull: what is damaged could not be forgotten now.
         """
         ...
 

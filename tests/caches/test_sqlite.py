@@ -346,7 +346,7 @@ async def test_what_a_crash_left_is_swept(database: Database, cache: SqliteCache
     assert kept.path is not None
     (kept.path.parent / ("0" * 64)).write_bytes(b"no row")
     kept.path.with_suffix(".tmp").write_bytes(b"half")
-    assert await cache.sweep() == 2
+    assert await cache.stored.sweep() == 2
     assert files(cache, database) == [kept.path]
 
 

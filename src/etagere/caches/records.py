@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from etagere.caches.blobs import blob_name
 from etagere.core.media import CODINGS, IDENTITY
 from etagere.core.representation import Difference, Failure, Ghost, Kind, Representation, Resource
 from etagere.errors import Evicted, InternalError
 
-REPRESENTATION = (
+_SELECT = (
     "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns"
-    " FROM representation LEFT JOIN body USING (id) WHERE id = ?"
+    " FROM representation LEFT JOIN body USING (id) WHERE id"
 )
+REPRESENTATION = f"{_SELECT} = ?"
+BEHIND = f"{_SELECT} > ? ORDER BY id LIMIT 256"
 # A variant lies behind its primary: its key is the id, a dot and its name, and "/" is what follows ".".
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
@@ -52,7 +55,7 @@ class Records:
     def representation(self, row: tuple[Any, ...]) -> Representation | None:
         """The representation of a row, or None where its body is not what was put there."""
         key, form, media_type, size, created, seconds, digest, body, file, mtime_ns = row
-        if file is None and (body is None or hashlib.sha256(body).digest() != digest):
+        if not _is_sound(digest, size, body, file):
             return None
         path = None if file is None else self.directory / file
         id, _, name = key.partition(".")
@@ -112,9 +115,13 @@ class Records:
         self._trim_ghosts(connection)
         return Kept(given)
 
-    def drop_unsound(self, connection: apsw.Connection, id: str) -> None:
-        """Forget the representation if its body is not what was put there, still."""
-        self._sound(connection, id)
+    def drop_unsound(self, connection: apsw.Connection, id: str) -> tuple[bytes, bytes | None] | None:
+        """Forget the representation if its body is not what was put there, still; its digest, and what is there."""
+        rows: Any = connection.execute(REPRESENTATION, (id,)).fetchall()
+        if not rows or self.representation(rows[0]) is not None:
+            return None
+        connection.execute("DELETE FROM representation WHERE id = ?", (id,))
+        return rows[0][6], rows[0][7]
 
     def _sound(self, connection: apsw.Connection, id: str) -> Representation | None:
         rows = connection.execute(REPRESENTATION, (id,)).fetchall()
@@ -157,6 +164,13 @@ class Records:
         connection.executemany("DELETE FROM ghost WHERE id = ?", forgotten)
         # Refusals are kept for very long; their ghosts are what bounds them.
         connection.executemany("DELETE FROM failure WHERE id = ?", forgotten)
+
+
+def _is_sound(digest: bytes, size: int, body: bytes | None, file: str | None) -> bool:
+    """Whether a row is what was put there; the content of a file is not looked at."""
+    if file is not None:
+        return file == blob_name(digest)
+    return body is not None and len(body) == size and hashlib.sha256(body).digest() == digest
 
 
 def failure(row: tuple[Any, ...]) -> Failure:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
@@ -15,6 +16,7 @@ from etagere.caches.lent import Lent
 from etagere.caches.prints import with_printed
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
+from etagere.caches.stored import StoredBodies
 from etagere.core.etag import short_digest
 from etagere.core.representation import INLINE_BYTES, Difference, Failure, Ghost, Printed, Representation, Resource
 from etagere.database import Database
@@ -38,7 +40,8 @@ class SqliteCache:
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
     nobody has asked for is not evicted for `keep` seconds after it was put, nor while it is `awaited`,
     so that whoever waits for it finds it.
-    `nondeterministic` counts the results that were others than those before, by model, since the start.
+    `nondeterministic` counts the results that were others than those before, by model, since the start;
+    `stored` checks what is kept.
     """
 
     def __init__(
@@ -60,6 +63,9 @@ class SqliteCache:
         # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
         self._files = asyncio.Lock()
         self._lent = Lent(clock)
+        self.stored = StoredBodies(
+            database, self._blobs, self._records, self._files, self.discard, self._remove_unnamed
+        )
         self._touched: dict[str, float] = {}
         self._flushed = clock.now()
 
@@ -106,6 +112,12 @@ class SqliteCache:
         """See `Variants.put_variant`."""
         return await asyncio.shield(self._put_variant(primary, given))
 
+    async def file(self, representation: Representation) -> Path | None:
+        """See `Variants.file`."""
+        if representation.path is not None:
+            (await self._opened(representation.path, representation)).close()
+        return representation.path
+
     async def stream(
         self, representation: Representation, start: int = 0, stop: int | None = None
     ) -> AsyncIterator[bytes]:
@@ -116,8 +128,7 @@ class SqliteCache:
             return
         if start == stop:
             self._lent.lend(representation.path)
-        wanted = representation.path, representation.size, representation.mtime_ns
-        file = await asyncio.to_thread(self._blobs.open, *wanted)
+        file = await self._opened(representation.path, representation)
         reading: asyncio.Future[bytes] | None = None
         try:
             file.seek(start)
@@ -144,20 +155,15 @@ class SqliteCache:
         self._recent.drop(id)
         await self._let_go(dropped)
 
-    async def sweep(self) -> int:
-        """Remove what a crash left in the blob directory without a row; how many files that was."""
-        async with self._files:
-            found = await asyncio.to_thread(lambda: list(self._blobs.names()))
-            named = {row[0] for row in self._database.rows("SELECT file FROM representation WHERE file IS NOT NULL")}
-            orphans = [name for name in found if name not in named]
-            await asyncio.to_thread(self._blobs.remove, orphans)
-        return len(orphans)
-
     async def close(self) -> None:
         """Finish what concerns files and note what was used; the database is closed after this."""
         await self._remove_unnamed(self._lent.end())
         async with self._files:
             self._flush()
+
+    async def _opened(self, path: Path, wanted: Representation) -> BinaryIO:
+        await self.stored.confirm(path)
+        return await asyncio.to_thread(self._blobs.open, path, wanted.size, wanted.mtime_ns)
 
     def _load(self, id: str) -> Representation | Failure | None:
         found: Representation | Failure | None = self._load_representation(id)
@@ -173,7 +179,7 @@ class SqliteCache:
         found = self._records.representation(row)
         if found is None:
             log.error("a body is not what was put: it is discarded", id=key)
-            self._database.post(partial(self._records.drop_unsound, id=key))
+            self._database.post(partial(self.stored.set_aside, key=key))
         else:
             self._recent.put(found)
         return found
@@ -250,6 +256,9 @@ class SqliteCache:
                 row = self._database.read("SELECT mtime_ns FROM representation WHERE file = ?", (name,))
                 mtime_ns = await asyncio.to_thread(self._blobs.adopt, name, content, row[0] if row else None)
                 stored = replace(given, body=None, path=self._blobs.path(name), mtime_ns=mtime_ns)
+                # What is collected again after a crash is the blob itself, and not what was hashed just now.
+                if given.path != stored.path:
+                    self.stored.trust(name)
                 return await self._record(given, stored, keep, file=name)
         finally:
             await self._remove_unnamed([name])
