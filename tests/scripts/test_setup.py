@@ -1,11 +1,13 @@
-"""scripts/setup in a checkout of its own, whose lock is empty and whose build needs nothing from elsewhere."""
+"""scripts/setup in a checkout of its own, whose lock and whose build need nothing from elsewhere."""
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,24 @@ def stamps(root: Path) -> dict[str, int]:
     return {name: (root / ".venv" / name).stat().st_mtime_ns for name in (".dependencies", ".project")}
 
 
+def wheel(folder: Path, name: str, version: str, *metadata: str) -> str:
+    """A distribution without anything in it; the line that locks it."""
+    path, info = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info/"
+    files = {
+        info + "METADATA": "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata]),
+        info + "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
+        archive.writestr(info + "RECORD", "".join(f"{file},,\n" for file in [*files, info + "RECORD"]))
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def installed(root: Path) -> set[str]:
+    return {path.name for path in (root / ".venv").glob("lib/*/site-packages/*-*.dist-info")}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = checkout(tmp_path_factory.mktemp("scripts") / "a check out")
@@ -109,18 +129,25 @@ def test_a_change_of_the_project_does_not_install_the_dependencies_again(made: P
     assert after[".project"] > before[".project"]
 
 
-def test_a_changed_lock_makes_everything_anew(made: Path) -> None:
+def test_a_changed_lock_makes_everything_anew_as_it_says(made: Path, tmp_path: Path) -> None:
+    """Also where what is locked asks for an extra of something that the index has in a newer version."""
     stray = made / ".venv" / "stray"
     stray.touch()
-    (made / "requirements" / "dev.txt").write_text("# changed\n")
-    assert setup(made)[0] == 0
+    alpha = wheel(tmp_path, "alpha", "1", "Requires-Dist: beta[extra] >=1")
+    beta, _ = (wheel(tmp_path, "beta", version, "Provides-Extra: extra") for version in ("1", "2"))
+    (made / "requirements" / "dev.txt").write_text(alpha + beta)
+    status, _, err = setup(made, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    assert status == 0, err
     assert works(made)
+    assert {"alpha-1.dist-info", "beta-1.dist-info"} <= installed(made)
+    assert "beta-2.dist-info" not in installed(made)
     assert not stray.exists()
 
 
 def test_a_moved_checkout_is_made_anew(made: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(made, moved, symlinks=True)
+    (moved / "requirements" / "dev.txt").write_text("")
     assert setup(moved)[0] == 0
     assert str(moved) in (moved / ".venv" / "bin" / "pip").read_text()
     assert works(moved)

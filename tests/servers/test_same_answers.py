@@ -93,11 +93,16 @@ def prepare(server: Server) -> None:
 
 
 def seen(answer: Answer) -> tuple[int, list[tuple[str, str]], str]:
-    """Status, fields and content, without what is another each time: the moment, and the length of what tells it."""
+    """Status, fields and content, without what is another each time: the moment, and the length of what tells it.
+
+    When to come back grows with the time for which a run has been pending, and one server was started before the other.
+    """
     momentary = answer.status in (202, 422, 500)
     passing = OF_THE_SERVER | OF_THE_MOMENT | ({"content-length"} if momentary else set())
     named = sorted((name.lower(), value) for name, value in answer.headers.items())
     kept = [(name, value) for name, value in named if name not in passing]
+    if answer.status in (202, 304):
+        kept = [(name, "seconds" if name == "retry-after" and value.isdigit() else value) for name, value in kept]
     return answer.status, kept, "" if momentary else hashlib.sha256(answer.body).hexdigest()
 
 
