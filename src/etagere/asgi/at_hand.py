@@ -10,7 +10,8 @@ from etagere.asgi.selection import Choice, select
 from etagere.core import etag
 from etagere.core.media import IDENTITY
 from etagere.core.representation import Failure, Representation
-from etagere.service import Address, Service
+from etagere.locator import Address
+from etagere.service import Service
 from etagere.variants import LEAST_CODED
 
 _REMEMBERED = 1024

@@ -16,7 +16,7 @@ from etagere.core.lifecycle import Run, State
 from etagere.core.media import IDENTITY, compresses
 from etagere.core.pacing import Pace
 from etagere.core.representation import Representation
-from etagere.service import Address
+from etagere.locator import Address
 from etagere.variants import LEAST_CODED
 
 Headers = list[tuple[bytes, bytes]]
