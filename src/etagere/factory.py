@@ -188,7 +188,8 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
         max_processes=settings.max_processes,
         clock=clock,
     )
-    uncollected = database.rows("SELECT id, attempt FROM outcome")
+    # Those without a file have nothing in their directory that anybody would come for, and remove.
+    uncollected = database.rows("SELECT id, attempt FROM outcome WHERE content ->> 'path' IS NOT NULL")
     await supervisor.start({f"{id}.{attempt}" for id, attempt in uncollected})
     return supervisor
 

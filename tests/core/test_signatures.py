@@ -22,7 +22,7 @@ def zipped() -> bytes:
 @pytest.mark.parametrize(
     ("content", "media_type"),
     [
-        (gzip.compress(b"x"), "application/gzip"),
+        (gzip.compress(b"x", mtime=0), "application/gzip"),
         (zipped(), "Application/ZIP"),
         (tabular.encode(pa.table({"a": [1]})), "application/vnd.apache.arrow.stream"),
         (figures.encode(matplotlib.figure.Figure())[0], "image/png"),
