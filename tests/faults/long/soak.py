@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -66,7 +67,7 @@ class Soak:
                 except OSError:
                     continue
             self.log_bytes = max(self.log_bytes, size(self.service.data / "etagere.sqlite3-wal"))
-            self.disk_bytes = max(self.disk_bytes, sum(size(path) for path in self.service.data.rglob("*")))
+            self.disk_bytes = max(self.disk_bytes, sum(map(size, everything(self.service.data))))
 
     async def kill(self) -> None:
         kind = KINDS[self.kills % len(KINDS)]
@@ -101,6 +102,12 @@ class Soak:
 
 def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def everything(directory: Path) -> Iterator[Path]:
+    """The files below it; unlike `rglob` this does not mind that some vanish meanwhile."""
+    for folder, _, names in os.walk(directory):
+        yield from (Path(folder, name) for name in names)
 
 
 def size(path: Path) -> int:
