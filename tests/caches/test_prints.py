@@ -39,11 +39,15 @@ class TestSqlitePrints(PrintsContract):
 
 
 async def test_a_note_and_what_is_recorded_next_are_one_commit(store: SqliteStore) -> None:
-    commits: list[None] = []
-    await store.database.write(lambda connection: connection.set_commit_hook(lambda: bool(commits.append(None))))
-    store.prints.note(PRINTED)
-    await store.cache.put(resource("b"), failure("b", EPOCH), replace(PRINTED, id="b"))
-    assert len(commits) <= 2
+    commits: list[str] = []
+    await store.database.write(lambda connection: connection.set_commit_hook(lambda: bool(commits.append("one"))))
+    commits.clear()
+    for n in range(20):
+        store.prints.note(replace(PRINTED, attempt=n))
+        await store.database.write(lambda connection: connection.execute("UPDATE ghost SET asked = 0"))
+    assert len(commits) == 20
+    await store.cache.put(resource("b"), representation("b", b"result"), replace(PRINTED, id="b"))
+    assert len(commits) == 21
 
 
 async def test_the_oldest_go_where_there_is_too_much(store: SqliteStore) -> None:
