@@ -90,4 +90,4 @@ async def test_the_facts_of_a_failure_are_kept_and_leave_with_it(store: SqliteSt
     assert SqliteCache(store.database, store.clock, tmp_path / "blobs", 100 * MIB, MIB).get("a") == plain
     await store.cache.put(resource("a"), given)
     await store.cache.put(resource("a"), representation("a", b"result"))
-    assert store.database.rows("SELECT * FROM failure_facts") == []
+    assert store.database.rows("SELECT * FROM failure") == []
