@@ -94,7 +94,8 @@ class MemoryRunTable:
         found = await self._database.write(journal.select)
         for run, size, _ in found:
             self._backlog += size
-            self._place(self._add(run, size), replace(run, queue=sys.intern(self._queue_of(run.model) or run.queue)))
+            queue = self._queue_of(run.model) or run.queue
+            self._place(self._add(run, size), run if queue == run.queue else replace(run, queue=sys.intern(queue)))
         undelivered = [run for run, _, delivered in found if not delivered]
         await self._cancel([run for run in undelivered if self._queue_of(run.model) is None])
         event = Event.release if self._database.clean else Event.lose
