@@ -31,7 +31,7 @@ from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
 from etagere.supervisor.program import describe
 from etagere.supervisor.supervisor import Supervisor
-from etagere.testing import ManualClock
+from etagere.testing.samples import ManualClock
 from etagere.worker import Worker
 
 pytestmark = pytest.mark.anyio

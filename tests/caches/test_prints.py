@@ -9,8 +9,8 @@ import pytest
 from etagere.caches.prints import SqlitePrints
 from etagere.caches.sqlite import SqliteCache
 from etagere.database import Database
-from etagere.testing import EPOCH, ManualClock, failure, representation, resource
-from etagere.testing_prints import PRINTED, PrintsContract
+from etagere.testing.prints import PRINTED, PrintsContract
+from etagere.testing.samples import EPOCH, ManualClock, failure, representation, resource
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024

@@ -14,9 +14,9 @@ import pytest
 from etagere.caches.sqlite import SqliteCache
 from etagere.core.representation import Representation
 from etagere.database import Database
-from etagere.testing import ManualClock, resource
-from etagere.testing_stored import Damage, StoredContract, checked, put
-from etagere.testing_variants import variant
+from etagere.testing.samples import ManualClock, resource
+from etagere.testing.stored import Damage, StoredContract, checked, put
+from etagere.testing.variants import variant
 
 pytestmark = pytest.mark.anyio
 

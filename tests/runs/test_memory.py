@@ -18,7 +18,8 @@ from etagere.errors import InternalError, OverCapacity, StorageFull
 from etagere.runs import journal, memory
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
-from etagere.testing import ManualClock, RunTableContract, failure, outcome, representation, resource
+from etagere.testing import RunTableContract
+from etagere.testing.samples import ManualClock, failure, outcome, representation, resource
 
 pytestmark = pytest.mark.anyio
 
