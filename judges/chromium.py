@@ -31,6 +31,13 @@ OPTIONS = (
 )
 
 
+_LEFT = frozenset({"Inspected target navigated or closed", "Execution context was destroyed."})
+
+
+class PageLeft(RuntimeError):
+    """The page went to another address while something was asked of it."""
+
+
 class Chromium:
     """A browser process of its own; `tab` opens a page in it."""
 
@@ -79,7 +86,8 @@ class Chromium:
                 raise TimeoutError(f"{method} was not answered")
             if answer.get("id") == number:
                 if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                    error = PageLeft if answer["error"]["message"] in _LEFT else RuntimeError
+                    raise error(f"{method}: {answer['error']['message']}")
                 return answer["result"]
 
     def receive(self, seconds: float) -> dict[str, Any] | None:
@@ -170,9 +178,9 @@ class Tab:
         return answer["result"].get("value")
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:
-        """Wait for a condition, looking again after each event."""
+        """Wait for a condition, looking again after each event; a page that was just left does not meet it."""
         deadline = time.monotonic() + seconds
-        while not (found := condition()):
+        while not (found := _unless_left(condition)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {seconds:g} s for {what}")
             self._browser.receive(0.1)
@@ -201,3 +209,10 @@ def chromium(executable: str) -> Iterator[Chromium]:
             yield browser
         finally:
             browser.close()
+
+
+def _unless_left(condition: Callable[[], Any]) -> Any:
+    try:
+        return condition()
+    except PageLeft:
+        return None

@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_help_teaches() -> None:
-    for command in ((), ("serve",), ("run",), ("id",)):
+    for command in ((), ("serve",), ("run",), ("check",), ("id",), ("doctor",)):
         done = etagere(*command, "--help")
         assert done.returncode == 0
         assert "Usage:" in done.stdout

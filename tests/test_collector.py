@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,11 @@ from etagere.core.lifecycle import State
 from etagere.core.representation import Failure, Kind, Outcome, Representation, Resource
 from etagere.database import Database
 from etagere.model import Registry
+from etagere.pacer import Pacer
+from etagere.runs.histories import Histories
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
-from etagere.testing import ManualClock, outcome, resource
+from etagere.testing.samples import ManualClock, outcome, resource
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
@@ -40,10 +44,12 @@ class Place:
         self.outbox = Outbox(self.database)
         self.cache = SqliteCache(self.database, self.clock, directory / "blobs", 1 << 30, 1 << 20)
         self.settled: asyncio.Queue[Resource] = asyncio.Queue()
+        self.histories = Histories(self.database)
+        self.pacer = Pacer({}, partial(self.table.places, 2), self.histories.save, self.clock.now())
         registry = Registry()
         registry.model(version="1")(curve)
         self.collector = Collector(
-            registry, self.outbox, self.cache, self.cache, self.table, self.clock,
+            registry, self.outbox, self.cache, self.cache, self.table, self.clock, self.pacer,
             max_result=1 << 30, settled=self.settled.put_nowait,
         )  # fmt: skip
 
@@ -197,3 +203,60 @@ async def test_what_lies_beside_the_result_of_another_model_is_not_published(pla
     await place.ends()
     assert isinstance(place.cache.get("a"), Representation)
     assert place.cache.variant("a", "svg") is None
+
+
+async def test_run_times_are_learnt_from_every_outcome_but_poison(place: Place) -> None:
+    ended = [
+        await place.result("a", b"1"),
+        await place.failure("b"),
+        replace(await place.failure("c"), kind=Kind.poison),
+    ]
+    seconds = [3.0, 5.0, 70.0]
+    for each, taken in zip(ended, seconds, strict=True):
+        await place.outbox.put(replace(each, started=each.finished - taken))
+        await place.ends()
+    late = replace(ended[0], started=ended[0].finished - 90, path=None, kind=Kind.failed)
+    await place.outbox.put(late)
+    await place.ends()
+    known = await Histories(place.database).load(["heat@1"])
+    assert known["heat@1"].seconds == (3.0, 5.0)
+
+
+async def test_an_outcome_is_kept_until_all_have_asked_again(place: Place) -> None:
+    for _ in range(20):
+        place.pacer.learn("heat@1", 1000.0)
+    timeout = replace(await place.result("a", b""), kind=Kind.timeout, path=None)
+    ended, waits = [timeout, await place.result("b", b"1")], []
+    for name in "ab":
+        run = place.table.get(name)
+        assert run is not None
+        waits.append(place.pacer.tell(run, None, place.clock.now()).retry_after)
+        place.pacer.tell(run, None, place.clock.now() + 999)
+    assert min(waits) >= 1000
+    for each in ended:
+        await place.outbox.put(each)
+        await place.ends()
+    failure = place.cache.get("a")
+    assert isinstance(failure, Failure)
+    assert failure.expires - place.clock.now() >= 3 * waits[0]
+    kept_until = place.database.read("SELECT kept_until FROM representation WHERE id = 'b'")
+    assert kept_until is not None
+    assert kept_until[0] - place.clock.now() >= 3 * waits[1]
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB])
+async def test_a_late_outcome_is_compared_with_the_first(place: Place, size: int) -> None:
+    first = await place.result("a", b"1" * size)
+    late = place.directory / "late" / "result"
+    late.parent.mkdir()
+    late.write_bytes(b"2" * size)
+    for each in (first, replace(first, attempt=2, path=late)):
+        await place.outbox.put(each)
+        await place.ends()
+    kept, ghost = place.cache.get("a"), place.cache.ghost("a")
+    assert isinstance(kept, Representation)
+    assert b"".join([chunk async for chunk in place.cache.stream(kept)]) == b"1" * size
+    assert ghost is not None
+    assert ghost.difference is not None
+    assert (ghost.digest, ghost.difference.first) == (kept.digest, kept.digest)
+    assert ghost.difference.later == hashlib.sha256(b"2" * size).digest()

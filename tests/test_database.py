@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+import etagere.connections
 import etagere.database
 from etagere.database import Database
 from etagere.errors import DirectoryLocked, StartError, Stopping, StorageFull
@@ -223,20 +225,192 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
         with pytest.raises(StartError, match=r"newer version.*format 99"):
             Database(tmp_path)
     connection = apsw.Connection(str(tmp_path / "etagere.sqlite3"))
-    connection.pragma("user_version", etagere.database.SCHEMA_VERSION)
+    connection.pragma("user_version", etagere.connections.SCHEMA_VERSION)
     connection.close()
     database = Database(tmp_path)
     assert database.clean
     await database.close()
 
 
-async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "etagere.sqlite3").write_bytes(b"not a database, by any means" * 100)
-    with pytest.raises(StartError, match="cannot be opened"):
-        Database(tmp_path)
+async def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StartError, match="cannot be used"):
         Database(tmp_path / "file")
+
+
+def damage_a_page(path: Path) -> None:
+    """Overwrite the page of the table `source` with what cannot be one."""
+    connection = apsw.Connection(str(path))
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'source'").fetchall()[0]
+    size = connection.pragma("page_size")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def set_aside(directory: Path) -> list[str]:
+    """What stands in quarantine, without the time in its name."""
+    return sorted(re.sub(r"-\d{8}T\d{6}Z", "-TIME", path.name) for path in (directory / "quarantine").glob("*"))
+
+
+@pytest.mark.parametrize("fault", ["no database", "an older format", "cut short"])
+async def test_what_cannot_be_used_is_set_aside(tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    database = Database(tmp_path)
+    await database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('m@1', 'hash')"))
+    if fault == "an older format":
+        await database.write(lambda connection: connection.pragma("user_version", -1))
+    await database.close()
+    path = tmp_path / "etagere.sqlite3"
+    if fault == "no database":
+        path.write_bytes(b"not a database, by any means" * 100)
+    elif fault == "cut short":
+        os.truncate(path, 5000)
+    before = path.read_bytes()
+    database = Database(tmp_path)
+    assert not database.clean
+    assert database.read("SELECT count(*) FROM source") == (0,)
+    assert set_aside(tmp_path) == ["etagere.sqlite3-TIME"]
+    (kept,) = (tmp_path / "quarantine").iterdir()
+    assert kept.read_bytes() == before
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "set aside" in record.message
+    database.doubted = False
+    await database.close()
+    database = Database(tmp_path)
+    assert database.clean
+    await database.close()
+
+
+LEAVE = """
+import asyncio, os, sys
+from pathlib import Path
+from etagere.database import Database
+
+async def main():
+    database = Database(Path(sys.argv[1]))
+    rows = [(str(n), "x" * 50) for n in range(300)]
+    await database.write(lambda c: c.executemany("INSERT OR REPLACE INTO source VALUES (?, ?)", rows))
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+def killed(directory: Path) -> None:
+    """A service on the directory that ended without closing it."""
+    environment = {**os.environ, "PYTHONPATH": SOURCES}
+    subprocess.run([sys.executable, "-c", LEAVE, str(directory)], check=True, env=environment)
+
+
+async def test_damage_is_found_after_an_unclean_stop(tmp_path: Path) -> None:
+    killed(tmp_path)
+    apsw.Connection(str(tmp_path / "etagere.sqlite3")).close()  # what is in the log becomes pages
+    damage_a_page(tmp_path / "etagere.sqlite3")
+    database = Database(tmp_path)
+    assert set_aside(tmp_path) == ["etagere.sqlite3-TIME"]
+    assert database.read("SELECT count(*) FROM source") == (0,)
+    await database.close()
+
+
+async def test_the_log_is_set_aside_with_its_database(tmp_path: Path) -> None:
+    killed(tmp_path)
+    # As a service leaves it that met with damage, and was killed then.
+    (tmp_path / "lock").write_text('{"pid": 1, "started": "today", "broken": true}')
+    await Database(tmp_path).close()
+    assert set_aside(tmp_path) == ["etagere.sqlite3-TIME", "etagere.sqlite3-TIME-shm", "etagere.sqlite3-TIME-wal"]
+
+
+async def test_what_a_check_at_the_start_has_no_time_for_is_checked_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(etagere.database, "CHECKED_FOR_S", 1e-9)
+    monkeypatch.setattr(etagere.connections, "_STEPS", 1)
+    killed(tmp_path)
+    database = Database(tmp_path)
+    await database.check()
+    assert not database.broken
+    database.doubted = False
+    await database.close()
+    killed(tmp_path)
+    apsw.Connection(str(tmp_path / "etagere.sqlite3")).close()
+    damage_a_page(tmp_path / "etagere.sqlite3")
+    database = Database(tmp_path)
+    assert set_aside(tmp_path) == []
+    with pytest.raises(StorageFull):
+        await database.check()
+    assert database.broken
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    await database.close()
+    database = Database(tmp_path)
+    assert set_aside(tmp_path) == ["etagere.sqlite3-TIME"]
+    assert not database.broken
+    await database.close()
+
+
+@pytest.mark.parametrize("how", ["read", "write"])
+async def test_damage_that_is_met_later_is_set_aside_by_the_next(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(tmp_path)
+    await database.write(lambda connection: connection.execute("INSERT INTO ghost VALUES ('a', x'', 1, 'm', 1, '')"))
+    await database.close()
+    damage_a_page(tmp_path / "etagere.sqlite3")
+    database = Database(tmp_path)
+
+    async def meet() -> None:
+        if how == "read":
+            database.read("SELECT * FROM source")
+        else:
+            await database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('a', '')"))
+
+    for _ in range(2):
+        with pytest.raises(StorageFull):
+            await meet()
+    assert database.broken
+    assert len([record for record in caplog.records if "start the service anew" in record.message]) == 1
+    # What is whole is still there.
+    assert database.read("SELECT id FROM ghost") == ("a",)
+    await database.close()
+    database = Database(tmp_path)
+    assert set_aside(tmp_path) == ["etagere.sqlite3-TIME"]
+    await database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('a', '')"))
+    database.doubted = False
+    await database.close()
+    await Database(tmp_path).close()
+    assert len(set_aside(tmp_path)) == 1
+
+
+async def test_what_was_not_checked_yet_is_left_to_the_next(tmp_path: Path) -> None:
+    killed(tmp_path)
+    for doubted in (True, False):
+        database = Database(tmp_path)
+        assert (database.clean, database.doubted) == (False, True)
+        database.doubted = doubted
+        await database.close()
+    database = Database(tmp_path)
+    assert (database.clean, database.doubted) == (True, False)
+    await database.close()
+
+
+async def test_a_read_apart_is_ended_by_closing(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    begun = threading.Event()
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+    def count(connection: apsw.Connection) -> object:
+        begun.set()
+        return connection.execute(endless).fetchall()
+
+    reading = asyncio.ensure_future(database.apart(count))
+    await asyncio.to_thread(begun.wait, 10)
+    await database.close()
+    with pytest.raises(apsw.InterruptError):
+        await reading
+    database = Database(tmp_path)
+    assert database.clean
+    await database.close()
 
 
 WRITE_FOR_EVER = """

@@ -294,6 +294,7 @@ def test_options_are_checked_all_at_once() -> None:
         "nan": "maybe",
         "fresh": 1,
         "threads": "2",
+        "abandon": "stop",
     }
     with pytest.raises(DeclarationError) as caught:
         Registry().model(version="1", **bad)

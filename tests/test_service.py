@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +16,9 @@ from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
+from etagere.locator import SHORT_TARGET, Address, Locator, Start, model_key
 from etagere.model import Registry
-from etagere.service import Address, Answer, Service, Start, model_key
+from etagere.service import Answer, Service
 
 pytestmark = pytest.mark.anyio
 validations: list[int] = []
@@ -48,9 +51,9 @@ def service(running: Running) -> Service:
 async def located(service: Service, query: bytes) -> tuple[Address, Start]:
     """As the application does it."""
     target = b"/doubled?" + query
-    if address := service.recall(target):
-        return address, lambda: service.bind("doubled", query)
-    return await service.locate(target, "doubled", query)
+    if address := service.locator.recall(target):
+        return address, lambda: service.locator.bind("doubled", query)
+    return await service.locator.locate(target, "doubled", query)
 
 
 def asked() -> bool:
@@ -75,12 +78,12 @@ async def answered(service: Service, address: Address, start: Start, conditions:
 
 async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Service) -> None:
     await located(service, b"x=" + b"0" * 50_000 + b"1")
-    assert all(len(key) == 32 for key in service._memo)
+    assert all(len(key) <= SHORT_TARGET for key in service.locator._memo)
 
 
 async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, service: Service) -> None:
-    parts = service.registry, service.runs, service.cache, running._engine, service.clock, running._deriver
-    small = Service(*parts, service.waiters, memo_size=2)
+    small = service
+    small.locator = Locator(service.registry, service.runs, service.cache, memo_size=2)
     for n in range(3):
         await located(small, b"x=%d" % n)
     parsed = len(validations)
@@ -112,9 +115,23 @@ async def test_over_capacity_names_when_to_ask_again(running: Running, service: 
     assert (await answered(service, address, begin)).decision is Decision.accepted
 
 
+async def test_what_was_told_of_a_run_is_forgotten_with_it(service: Service) -> None:
+    address, begin = await located(service, b"x=1")
+    run = (await answered(service, address, begin)).run
+    assert run is not None
+    place = service.waiters.enter(run.id)
+    service.pacer.tell(replace(run, created=run.created - 100), 1, run.created)
+    assert place is not None
+    assert service.pacer.told(run.id) == 10
+    await asyncio.wait_for(place, 30)
+    service.waiters.leave(run.id, place)
+    assert service.pacer.told(run.id) == 1
+    assert service.pacer.pace(run, None, run.created).eta is not None
+
+
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:
     with pytest.raises(UnknownId):
-        service.locate_id("a" * 32)
+        service.locator.locate_id("a" * 32)
 
 
 def test_the_key_of_a_canonical_uri() -> None:

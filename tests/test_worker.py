@@ -6,13 +6,23 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.supervisor.bench import load_models
+from tests.supervisor.bench import Watched, load_models
 
-from etagere.core.lifecycle import CRASHES_ALLOWED, POSTPONED_SECONDS, Run, State
+from etagere.caches.prints import SqlitePrints
+from etagere.core.lifecycle import (
+    CRASHES_ALLOWED,
+    LONGEST_DELAY,
+    LOSSES_ALLOWED,
+    POSTPONED_SECONDS,
+    Event,
+    Run,
+    State,
+)
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.database import Database
 from etagere.engines.local import LocalEngine
@@ -21,7 +31,7 @@ from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
 from etagere.supervisor.program import describe
 from etagere.supervisor.supervisor import Supervisor
-from etagere.testing import ManualClock
+from etagere.testing.samples import ManualClock
 from etagere.worker import Worker
 
 pytestmark = pytest.mark.anyio
@@ -31,17 +41,25 @@ QUEUES = ("default",)
 class Place:
     """A run table, a result queue and a worker for the models of tests/models/assorted.py."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **interest: Any) -> None:
         self.registry: Registry = load_models("assorted").app
         self.clock = ManualClock()
         self.directory = directory / "runs"
         self.database = Database(directory / "data")
-        self.table = MemoryRunTable(self.database, self.clock, 100, lambda model: None, lambda model: "default")
+        self.table = MemoryRunTable(
+            self.database, self.clock, 100, lambda model: None, lambda model: "default", **interest
+        )
         self.outbox = Outbox(self.database)
         self.supervisor = Supervisor(describe(self.registry), self.directory, max_result=1 << 20, clock=self.clock)
         self.cancelled: list[str] = []
         self.worker = Worker(
-            self.registry, self.table, self.outbox, self.supervisor, self.clock, cancelled=self.cancelled.append
+            self.registry,
+            self.table,
+            self.outbox,
+            self.supervisor,
+            self.clock,
+            SqlitePrints(self.database),
+            cancelled=self.cancelled.append,
         )
 
     async def submit(self, path: str) -> Resource:
@@ -57,20 +75,34 @@ class Place:
     async def outcome(self) -> Outcome:
         return await asyncio.wait_for(self.outbox.take(), 60)
 
+    async def pids(self, of: Resource) -> list[int]:
+        """The processes that a run of the model `waiting` has told of."""
+        for _ in range(3000):
+            if told := self.pending(of).message:
+                return [int(pid) for pid in told.split()]
+            await asyncio.sleep(0.02)
+        raise AssertionError("it has not begun within a minute")
+
     def pending(self, of: Resource) -> Run:
         run = self.table.get(of.id)
         assert run is not None
         return run
 
 
-@pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    place = Place(tmp_path)
+@asynccontextmanager
+async def opened(directory: Path, **interest: Any) -> AsyncIterator[Place]:
+    place = Place(directory, **interest)
     await place.table.load()
     await place.supervisor.start()
     yield place
     await place.supervisor.close()
     await place.database.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with opened(tmp_path) as place:
+        yield place
 
 
 @contextmanager
@@ -133,6 +165,40 @@ async def test_a_run_whose_model_is_retired_is_cancelled(place: Place) -> None:
     assert place.database.rows("SELECT id FROM run") == []
 
 
+async def test_a_run_that_nobody_wants_is_killed_and_then_cancelled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "etagere")
+    async with opened(tmp_path, patience=10.0, needless=lambda model: model == "waiting@1") as place:
+        unwanted = await place.submit("waiting?stubborn=true")
+        engine = LocalEngine(place.worker, QUEUES, 1)
+        await engine.start()
+        leader, helper = (Watched([pid]) for pid in await place.pids(unwanted))
+        place.clock.advance(10)
+        await place.table.note({})
+        assert place.pending(unwanted).state is State.running, "its process is there"
+        after = await place.submit("double?x=1")
+        assert (await place.outcome()).resource == after
+        assert leader.gone_within(0)
+        assert helper.gone_within(1.0)
+        assert (place.table.get(unwanted.id), place.cancelled) == (None, [unwanted.id])
+        assert "run stopped: nobody asks for it" in caplog.text
+        assert place.database.rows("SELECT id FROM run") == [(after.id,)]
+        await engine.stop()
+
+
+async def test_an_attempt_that_another_has_taken_over_changes_nothing(place: Place) -> None:
+    waiting = await place.submit("waiting?stubborn=false")
+    working = asyncio.create_task(place.work())
+    await place.pids(waiting)
+    await place.table.advance(waiting.id, Event.lose, 1)
+    place.clock.advance(60)
+    assert await place.table.claim(QUEUES) is not None
+    await working
+    run = place.pending(waiting)
+    assert (run.state, run.attempt, place.cancelled) == (State.running, 2, [])
+
+
 async def test_without_room_to_begin_it_costs_a_delay_and_others_go_on(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,13 +223,46 @@ async def test_a_model_that_takes_its_results_place_has_failed(place: Place) -> 
         assert (await place.outcome()).kind is Kind.failed
 
 
-async def test_what_was_printed_is_kept_of_failures_only(place: Place) -> None:
+async def test_the_end_of_what_was_printed_is_handed_over_whatever_the_outcome(place: Place) -> None:
     await place.submit("printing?mebibytes=1")
     await place.submit("failing")
     await place.work()
-    assert [(await place.outcome()).output for _ in range(2)] == ["", "oops\n"]
-    journalled = dict(place.database.rows("SELECT id, length(content) FROM outcome"))
-    assert max(journalled.values()) < 2000
+    printed, failed = [(await place.outcome()).output for _ in range(2)]
+    assert printed.endswith("-\nthe end\n")
+    assert len(printed) == 65536
+    assert failed == "oops\n"
+
+
+async def test_what_a_crashed_attempt_printed_is_kept_when_it_is_put_back(place: Place) -> None:
+    submitted = await place.submit("vanishing?status=3")
+    rows = "SELECT attempt, outcome, output FROM printed WHERE id = ?"
+    await place.work()
+    assert place.database.rows(rows, (submitted.id,)) == [(CRASHES_ALLOWED, "crashed", "last words\n")]
+
+
+async def test_a_run_that_takes_the_warm_process_along_is_lost_ten_times_and_given_up(place: Place) -> None:
+    submitted = await place.submit("killing_its_parent")
+    for _ in range(LOSSES_ALLOWED - 2):
+        assert await place.table.claim(QUEUES)
+        await place.table.advance(submitted.id, Event.lose)
+        place.clock.advance(LONGEST_DELAY)
+    for losses in (LOSSES_ALLOWED - 2, LOSSES_ALLOWED - 1):
+        run = place.pending(submitted)
+        assert (run.state, run.losses, run.crashes) == (State.queued, losses, 0)
+        place.clock.advance(run.delay)
+        await place.work()
+    outcome = await place.outcome()
+    assert outcome.kind is Kind.poison
+    assert outcome.facts == {"attempts": LOSSES_ALLOWED, "crashed": 0, "lost": LOSSES_ALLOWED}
+
+
+async def test_a_run_that_is_given_up_says_how_often_it_was_tried(place: Place) -> None:
+    await place.submit("vanishing?status=3")
+    await place.work()
+    outcome = await place.outcome()
+    assert (outcome.kind, outcome.output) == (Kind.poison, "last words\n")
+    assert outcome.facts == {"attempts": CRASHES_ALLOWED, "crashed": CRASHES_ALLOWED, "lost": 0}
+    assert outcome.attempt == CRASHES_ALLOWED
 
 
 async def test_a_failure_is_told_on_several_lines_with_what_it_printed(

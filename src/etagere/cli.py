@@ -68,6 +68,20 @@ def run(target: Target, model: ModelName, parameter: Parameters = []) -> None:  
     _run(commands.run, target, model, parameter)
 
 
+@app.command()
+def check(
+    target: Target,
+    model: Annotated[list[str] | None, typer.Argument(help="Models' names, or name@version. [default: all]")] = None,
+) -> None:
+    """Run the examples of each MODEL twice, and compare the bytes; also tell what its declaration lacks.
+
+    The second run has another hash seed, number of threads, directory and time. The exit status is 1 where one failed.
+
+    Example: etagere check model.py
+    """
+    _run(commands.check, target, model or ())
+
+
 @app.command(name="id")
 def identify(target: Target, model: ModelName, parameter: Parameters = []) -> None:  # noqa: B006
     """Print the canonical URI and the id of a request.
@@ -75,6 +89,25 @@ def identify(target: Target, model: ModelName, parameter: Parameters = []) -> No
     Example: etagere id model.py heat -p alpha=0.10
     """
     _run(commands.identify, target, model, parameter)
+
+
+@app.command()
+def doctor(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A file, file.py:attribute or module:attribute, whose settings count.", show_default=False),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
+) -> None:
+    """Look whether a service is well here: versions, data directory, space, limits, clock, what is stored.
+
+    A line each, beginning with ok, warning or problem, and saying what to do. Nothing is changed. The exit status is 1
+    where there is a problem. All stored results are read, which takes a while.
+
+    Example: etagere doctor model.py --data /srv/models
+    """
+    _run(commands.doctor, target, {} if data is None else {"data": data}, config)
 
 
 def main() -> None:

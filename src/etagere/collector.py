@@ -13,12 +13,13 @@ from functools import partial
 from etagere import contents
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
-from etagere.core.outcomes import explain, poisoned
+from etagere.core.outcomes import explain, poisoned, printed
 from etagere.core.pacing import remember
 from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
 from etagere.errors import Evicted, StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
+from etagere.pacer import Pacer
 from etagere.ports import Cache, Clock, ResultQueue, RunTable, Variants
 from etagere.results import SECOND, second_format
 
@@ -43,6 +44,7 @@ class Collector:
         variants: Variants,
         runs: RunTable,
         clock: Clock,
+        pacer: Pacer,
         *,
         max_result: int,
         settled: Callable[[Resource], None],
@@ -53,6 +55,7 @@ class Collector:
         self._variants = variants
         self._runs = runs
         self._clock = clock
+        self._pacer = pacer
         self._max_result = max_result
         self._settled = settled
         # What waits for room; large results as they were found, not to be read and hashed again each time.
@@ -93,7 +96,7 @@ class Collector:
         key, run = _key(outcome), self._runs.get(outcome.resource.id)
         finished = self._waiting.get(key) or self._kept_before(outcome) or await self._finished(outcome, run)
         try:
-            kept = await self._cache.put(outcome.resource, finished)
+            kept = await self._cache.put(outcome.resource, finished, printed(outcome))
             await self._keep_second(outcome, kept)
         except StorageFull as full:
             if key not in self._waiting:
@@ -103,11 +106,14 @@ class Collector:
             raise
         event = Event.succeed if outcome.kind is Kind.succeeded else Event.fail
         # Who waits for the end need not wait until it is recorded, too.
-        await asyncio.gather(self._runs.advance(outcome.resource.id, event), self._tell(outcome.resource))
+        await asyncio.gather(self._runs.advance(outcome.resource.id, event), self._tell(outcome, run))
         await self._forget(outcome)
 
-    async def _tell(self, resource: Resource) -> None:
-        self._settled(resource)
+    async def _tell(self, outcome: Outcome, run: Run | None) -> None:
+        self._settled(outcome.resource)
+        # Whatever a run ends with is what clients wait for; poison is of several attempts, and no run time.
+        if run is not None and outcome.kind is not Kind.poison:
+            self._pacer.learn(outcome.resource.model, outcome.seconds)
 
     async def _keep_second(self, outcome: Outcome, primary: Representation | Failure) -> None:
         """Keep the second format, where the run of this model writes one."""
@@ -169,7 +175,12 @@ class Collector:
             seconds=outcome.seconds,
             body=body,
             path=None if body is not None else outcome.path,
+            awaited=self._awaited(run),
         )
+
+    def _awaited(self, run: Run | None) -> float:
+        """Seconds in which a client may ask yet for the end of this run."""
+        return remember(self._pacer.told_at_most(run)) if run else 0.0
 
     def _failure(self, outcome: Outcome, run: Run | None) -> Failure:
         now = self._clock.now()
@@ -177,15 +188,15 @@ class Collector:
         if kept is None:
             model = self._registry.models.get(outcome.resource.model)
             kept = model.options.failure_ttl if model else 0.0
-        elapsed = now - (run.created if run else outcome.started)
         return Failure(
             id=outcome.resource.id,
             kind=outcome.kind,
             detail=explain(outcome),
             created=now,
             seconds=outcome.seconds,
-            expires=now + remember(kept, elapsed),
+            expires=now + max(kept, self._awaited(run)),
             attempt=outcome.attempt,
+            facts=outcome.facts,
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,11 @@ from watchfiles import PythonFilter, awatch
 
 from etagere import logs, server
 from etagere.application import Etagere
-from etagere.config import Settings
+from etagere.checking import Checker, Finding, Verdict
+from etagere.config import Settings, origins
 from etagere.core.representation import Kind, Outcome
-from etagere.errors import EtagereError, ImportFailed, InvalidParameters
+from etagere.doctor import Level, Remark, examine
+from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
 from etagere.factory import SystemClock
 from etagere.loader import load
 from etagere.logs import say
@@ -59,11 +62,14 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
     logs.to_stderr()
     application = load(target)
     model, bound = _bind(application, name, pairs)
+    settings = Settings.layered(application.defaults, {})
     with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
         supervisor = Supervisor(
             program.describe(application),
             Path(folder),
-            max_result=Settings.layered(application.defaults, {}).max_result,
+            max_result=settings.max_result,
+            max_run_dir=settings.max_run_dir,
+            max_processes=settings.max_processes,
             clock=SystemClock(),
             echo=_echo,
         )
@@ -78,12 +84,62 @@ async def run(target: str, name: str, pairs: Sequence[str]) -> int:
         return _show(outcome)
 
 
+async def check(target: str, names: Sequence[str]) -> int:
+    """Run the examples of models twice and look for what would go wrong later; 0 where nothing failed, else 1."""
+    # What the supervisor warns of is told in the findings.
+    logs.to_stderr(logging.ERROR)
+    application = load(target)
+    models = [application.find(name)[0] for name in names] or list(application.models.values())
+    failed: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        _clear()
+        sys.stdout.buffer.write(str(finding).encode("utf-8", "backslashreplace"))
+        sys.stdout.flush()
+        if finding.verdict is Verdict.failed:
+            failed.append(finding)
+
+    with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
+        largest = Settings.layered(application.defaults, {}).max_result
+        checker = Checker(application, Path(folder), max_result=largest, clock=SystemClock(), tell=tell, report=_bar)
+        await checker.check(models)
+    return 1 if failed else 0
+
+
 async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
     """Print the canonical URI and the id; 0."""
     model, bound = _bind(load(target), name, pairs)
     resource = model.resource(bound)
     sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
     return 0
+
+
+async def doctor(target: str | None, overrides: dict[str, Any], config: Path | None) -> int:
+    """Print what is found, a line each; 0, or 1 where there is a problem."""
+    problems = 0
+    for remark in _remarks(target, overrides, config):
+        problems += remark.level is Level.problem
+        sys.stdout.write(f"{remark}\n")
+        sys.stdout.flush()
+    return 1 if problems else 0
+
+
+def _remarks(target: str | None, overrides: dict[str, Any], config: Path | None) -> Iterator[Remark]:
+    defaults: dict[str, Any] = {}
+    if target is not None:
+        try:
+            application = load(target)
+        except StartError as error:
+            yield Remark(Level.problem, "models", str(error))
+        else:
+            defaults = application.defaults
+            yield Remark(Level.ok, "models", ", ".join(application.models) or "there are none")
+    try:
+        settings = Settings.layered(defaults, overrides, config)
+    except StartError as error:
+        yield Remark(Level.problem, "settings", str(error))
+        return
+    yield from examine(settings, origins(defaults, overrides, config))
 
 
 def _announce(application: Etagere, url: str) -> None:
@@ -132,9 +188,13 @@ def _bar(fraction: float, message: str) -> bool:
     return True
 
 
-def _show(outcome: Outcome) -> int:
+def _clear() -> None:
     if sys.stderr.isatty():
         say("\r\x1b[K")
+
+
+def _show(outcome: Outcome) -> int:
+    _clear()
     if outcome.kind is Kind.succeeded and outcome.path is not None:
         with outcome.path.open("rb") as result:
             shutil.copyfileobj(result, sys.stdout.buffer)

@@ -18,6 +18,8 @@ from etagere.errors import StartError
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+MAX_RUN_DIR = 10 * GIB
+MAX_PROCESSES = 256
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 FILE = Path("etagere.toml")
@@ -36,11 +38,14 @@ class Settings(BaseModel):
     allowed_hosts: tuple[str, ...] = Field((), description="More names that may stand in Host; '*' allows all.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may read answers; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
+    patience: float = Field(600.0, gt=0, description="Seconds that a run is wanted for after somebody asked for it.")
     max_wait: int = Field(20, ge=0, le=3600, description="The longest wait that Prefer is granted, in seconds.")
     max_waiting: int = Field(2000, ge=0, description="Clients that may wait or follow events at the same time.")
     max_target: int = Field(60_000, ge=256, le=60_000, description="The longest request target, in bytes.")
     max_query_content: ByteSize = Field(ByteSize(8 * MIB), description="The largest content of a QUERY request.")
     max_result: ByteSize = Field(ByteSize(GIB), description="The largest result of a run.")
+    max_run_dir: ByteSize = Field(ByteSize(MAX_RUN_DIR), description="What a run's directory may take on disk.")
+    max_processes: int = Field(MAX_PROCESSES, ge=1, description="The processes that a run may have at once.")
     cache_size: ByteSize = Field(ByteSize(10 * GIB), description="What the cache may hold on disk.")
     memory_cache_size: ByteSize = Field(ByteSize(64 * MIB), description="Bodies in use that are held in memory.")
     access_log: bool = Field(False, description="Log each request.")
@@ -75,19 +80,29 @@ class Settings(BaseModel):
         Raises:
             StartError: the file cannot be read, or a value from anywhere is not valid; names where each comes from.
         """
-        layers = {
-            "Etagere(...)": defaults,
-            str(file or FILE): _file(file or FILE, needed=file is not None),
-            "the environment": _environment(),
-            "the command line": overrides,
-        }
-        given = {name: (value, place) for place, layer in layers.items() for name, value in layer.items()}
+        given = _given(defaults, overrides, file)
         try:
             return cls(**{name: value for name, (value, _) in given.items()})
         except ValidationError as error:
             places = {name: place for name, (_, place) in given.items()}
             faults = "; ".join(_fault(str(e["loc"][0]), e["type"], e["msg"], places) for e in error.errors())
             raise StartError(f"bad settings: {faults}") from error
+
+
+def origins(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> dict[str, str]:
+    """Where each setting that is given comes from; arguments and errors as those of `Settings.layered`."""
+    return {name: place for name, (_, place) in _given(defaults, overrides, file).items()}
+
+
+def _given(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None) -> dict[str, tuple[Any, str]]:
+    """Each setting that is given, with its value and its place; the last layer wins."""
+    layers = {
+        "Etagere(...)": defaults,
+        str(file or FILE): _file(file or FILE, needed=file is not None),
+        "the environment": _environment(),
+        "the command line": overrides,
+    }
+    return {name: (value, place) for place, layer in layers.items() for name, value in layer.items()}
 
 
 def unknown_setting(name: str) -> str:

@@ -10,31 +10,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import json
-import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
-from importlib import resources
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
-from etagere.errors import DirectoryLocked, StartError, Stopping, StorageFull
+from etagere import connections
+from etagere.connections import BROKEN_ERRORS
+from etagere.errors import BrokenDatabase, StartError, Stopping, StorageFull
+from etagere.lock import Lock
 from etagere.logs import get_logger
+from etagere.quarantine import Quarantine
 
 T = TypeVar("T")
 Action = Callable[[apsw.Connection], T]
 
-SCHEMA_VERSION = 1
 LARGEST_BATCH = 256
-BUSY_TIMEOUT_MS = 5000
 RETRY_AFTER_S = 5
-# A batch of large bodies would leave its log at that size for ever.
-LARGEST_LOG = 64 * 1024 * 1024
+CHECKED_FOR_S = 0.5
+"""So long a check after an unclean stop delays the start; what is left of it goes on beside the service."""
 
 # What the storage did, not the action: after one of these the whole transaction is void.
 _STORAGE_ERRORS = (
@@ -67,7 +67,11 @@ class Database:
     """The open data directory. All methods belong to the event loop's thread.
 
     Opening creates the directory (mode 0700) and the database where they are missing, and takes
-    the directory's lock. `clean` tells whether the service before this one was closed in order.
+    the directory's lock. A database that is broken is put into `quarantine`, and a new one takes its
+    place. `clean` tells whether the service before this one was closed in order, and its database
+    is still this one; `broken` that this one was found broken, and cannot be used any more.
+    While `doubted`, the next service will see an unclean stop: what this one was left has not been
+    checked yet.
 
     Raises:
         DirectoryLocked: another process holds the directory.
@@ -76,23 +80,25 @@ class Database:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.quarantine = Quarantine(directory / "quarantine")
+        self.broken = False
         self._path = str(directory / "etagere.sqlite3")
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._posted: list[_Job] = []
         self._closing = False
         try:
-            self._lock, self.clean = _lock(directory)
+            self._lock = Lock(directory)
         except OSError as error:
             raise StartError(f"The data directory {directory} cannot be used: {error.strerror}.") from error
+        self.clean = self._lock.clean
+        self.doubted = not self.clean
         try:
-            self._writer: apsw.Connection | None = _open_writer(self._path)
-            _migrate(self._writer)
-            self._reader = _open_reader(self._path)
+            self._writer: apsw.Connection | None
+            self._writer, self._checked = self._prepared()
+            self._reader = connections.open_reader(self._path)
         except BaseException as error:
-            if self.clean:
-                os.ftruncate(self._lock, 0)
-            os.close(self._lock)
-            if isinstance(error, apsw.Error):
+            self._lock.release(clean=self.clean)
+            if isinstance(error, apsw.Error | OSError):
                 raise StartError(f"The database in {directory} cannot be opened: {error}.") from error
             raise
         self._thread = threading.Thread(target=self._work, name="etagere-writer", daemon=True)
@@ -104,14 +110,48 @@ class Database:
         return await asyncio.to_thread(cls, directory)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """The first row, or None; what was committed before is seen."""
+        """The first row, or None; what was committed before is seen.
+
+        Raises:
+            StorageFull: the database is broken.
+        """
         # Exhausted, not just stepped: an open statement would hold back the checkpoints.
-        found = self._reader.execute(sql, tuple(parameters)).fetchall()
+        found = self.rows(sql, parameters)
         return found[0] if found else None
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows."""
-        return self._reader.execute(sql, tuple(parameters)).fetchall()
+        """All rows.
+
+        Raises:
+            StorageFull: the database is broken.
+        """
+        try:
+            return self._reader.execute(sql, tuple(parameters)).fetchall()
+        except BROKEN_ERRORS as error:
+            self._condemn(error)
+            raise _unavailable("read") from error
+
+    async def apart(self, action: Action[T]) -> T:
+        """What `action` returns, given a reading connection of its own, off the event loop.
+
+        Raises:
+            StorageFull: the database is broken.
+            apsw.InterruptError: it is being closed.
+        """
+        try:
+            return await asyncio.to_thread(self._apart, action)
+        except (BrokenDatabase, *BROKEN_ERRORS) as error:
+            self._condemn(error)
+            raise _unavailable("read") from error
+
+    async def check(self) -> None:
+        """Finish the check that an unclean stop asks for.
+
+        Raises:
+            StorageFull: the database is broken.
+        """
+        if not self._checked:
+            self._checked = await self.apart(partial(connections.quick_check, stop=lambda: self._closing))
 
     async def write(self, action: Action[T]) -> T:
         """What `action` returns, once it is committed durably.
@@ -127,12 +167,15 @@ class Database:
         if self._closing:
             raise Stopping("The service is stopping.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._posted.append(_Job(action, future))
         self._hand_over()
-        self._jobs.put(_Job(action, future))
         return await future
 
     def post(self, action: Action[object]) -> None:
-        """Like `write` without waiting: a failure is logged, and nothing is done when the database is being closed."""
+        """Like `write` without waiting: a failure is logged, and nothing is done when the database is being closed.
+
+        What is written next in the same turn of the event loop is in the same commit.
+        """
         if self._closing:
             return
         # Whoever posts has something better to do first: the writer would compete with it.
@@ -148,15 +191,42 @@ class Database:
         self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
-        if self._close_connections():
-            os.ftruncate(self._lock, 0)
-            os.fsync(self._lock)
-        os.close(self._lock)
+        self._lock.release(clean=self._close_connections() and self._checked and not self.doubted)
+
+    def _prepared(self) -> tuple[apsw.Connection, bool]:
+        try:
+            if self._lock.broken:
+                raise BrokenDatabase("the service before this one met with damage")
+            return connections.prepare(self._path, doubted_for=0.0 if self.clean else CHECKED_FOR_S)
+        except BrokenDatabase as broken:
+            stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            place = self.quarantine.set_aside(Path(self._path), stamp)
+            self._lock.note(broken=False)
+            self.clean = False
+            log.warning(
+                "the database is broken and was set aside: what was in it is computed again when it is asked for",
+                reason=str(broken),
+                place=str(place),
+            )
+        return connections.prepare(self._path, doubted_for=0.0)
+
+    def _condemn(self, error: Exception) -> None:
+        if self.broken:
+            return
+        self.broken = True
+        log.error("the database is broken: start the service anew, which sets it aside", reason=str(error))
+        with contextlib.suppress(OSError):
+            self._lock.note(broken=True)
+
+    def _apart(self, action: Action[T]) -> T:
+        with closing(connections.open_reader(self._path)) as connection:
+            connection.set_progress_handler(lambda: self._closing, 10_000)
+            return action(connection)
 
     def _hand_over(self) -> None:
-        for job in self._posted:
-            self._jobs.put(job)
-        self._posted.clear()
+        if self._posted:
+            self._jobs.put(self._posted)
+            self._posted = []
 
     def _close_connections(self) -> bool:
         try:
@@ -176,20 +246,23 @@ class Database:
 
     def _commit_next(self) -> bool:
         """Commit one batch, waiting for it; False when that was the last."""
-        batch = [self._jobs.get()]
+        jobs: list[_Job] = []
+        taken = self._jobs.get()
         with contextlib.suppress(queue.Empty):
-            while batch[-1] is not None and len(batch) < LARGEST_BATCH:
-                batch.append(self._jobs.get_nowait())
-        jobs = [job for job in batch if job is not None]
+            while taken is not None:
+                jobs += taken
+                if len(jobs) >= LARGEST_BATCH:
+                    break
+                taken = self._jobs.get_nowait()
         if jobs:
             self._commit(jobs)
             _settle(jobs)
-        return batch[-1] is not None
+        return taken is not None
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             if self._writer is None:
-                self._writer = _open_writer(self._path)
+                self._writer = connections.open_writer(self._path)
             self._writer.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 _run(self._writer, job)
@@ -197,12 +270,12 @@ class Database:
         except Exception as error:
             self._roll_back(error)
             for job in jobs:
-                job.error = StorageFull(
-                    "The data directory cannot be written at the moment.", retry_after=RETRY_AFTER_S
-                )
+                job.error = _unavailable("written")
                 job.error.__cause__ = error
 
     def _roll_back(self, error: Exception) -> None:
+        if isinstance(error, BROKEN_ERRORS):
+            self._condemn(error)
         if self._writer is None:
             return
         try:
@@ -215,6 +288,10 @@ class Database:
             with contextlib.suppress(apsw.Error):
                 self._writer.close(True)
             self._writer = None
+
+
+def _unavailable(done: str) -> StorageFull:
+    return StorageFull(f"The data directory cannot be {done} at the moment.", retry_after=RETRY_AFTER_S)
 
 
 def _run(connection: apsw.Connection, job: _Job) -> None:
@@ -248,66 +325,3 @@ def _resolve(settled: list[tuple[_Job, asyncio.Future[Any]]]) -> None:
             future.set_exception(job.error)
         else:
             future.set_result(job.result)
-
-
-def _open_writer(path: str) -> apsw.Connection:
-    connection = apsw.Connection(path)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.pragma("mmap_size", 0)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")
-    connection.pragma("journal_size_limit", LARGEST_LOG)
-    connection.wal_autocheckpoint(1000)
-    return connection
-
-
-def _open_reader(path: str) -> apsw.Connection:
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.pragma("mmap_size", 0)
-    # Connected from now on. Were the writer alone, reopening it after an I/O error would recover
-    # the log, and with it what had just been reported as failed.
-    connection.pragma("schema_version")
-    return connection
-
-
-def _migrate(connection: apsw.Connection) -> None:
-    version = connection.pragma("user_version")
-    if version > SCHEMA_VERSION:
-        raise StartError(f"A newer version wrote this database (format {version}, known is {SCHEMA_VERSION}).")
-    if version == 0:
-        with connection:
-            connection.execute(resources.files("etagere").joinpath("schema.sql").read_text("utf-8"))
-            connection.pragma("user_version", SCHEMA_VERSION)
-
-
-def _lock(directory: Path) -> tuple[int, bool]:
-    """The descriptor of the locked file, and whether its last holder let go of it in order.
-
-    The file names its holder; an orderly end empties it.
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        clean = os.fstat(descriptor).st_size == 0
-        holder = {"pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
-        os.ftruncate(descriptor, os.pwrite(descriptor, json.dumps(holder).encode(), 0))
-        os.fsync(descriptor)
-    except BlockingIOError:
-        message = f"The data directory {directory} is in use by {_holder(descriptor)}."
-        os.close(descriptor)
-        raise DirectoryLocked(message) from None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor, clean
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        holder = json.loads(os.pread(descriptor, 1024, 0))
-        return f"process {holder['pid']}, started {holder['started']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"

@@ -8,6 +8,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     ├── StartError                  the service cannot start: one line, exit 2
     │   ├── ImportFailed            the model's file does not import
     │   └── DirectoryLocked         another service holds the data directory
+    ├── BrokenDatabase              the database cannot be used any more
     ├── LostProcess                 a process of ours died under a run
     ├── EncodingError               a model returned what cannot be a result
     ├── Evicted                     a representation left the cache under its variant
@@ -62,6 +63,10 @@ class ImportFailed(StartError):
 
 class DirectoryLocked(StartError):
     """Another service holds the data directory."""
+
+
+class BrokenDatabase(EtagereError):
+    """The database is damaged, none at all, or of a format that only older versions know; the message says which."""
 
 
 class LostProcess(EtagereError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from etagere.config import Settings
-from etagere.errors import Problem, StartError
+from etagere.errors import BrokenDatabase, Problem, StartError
 from etagere.logs import get_logger
 from etagere.model import Registry
 
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.pacer import Pacer
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
     from etagere.variants import Deriver
-    from etagere.waiters import Waiters
 
 log = get_logger("etagere")
 
@@ -51,7 +52,7 @@ class Running:
     application: Application | Cors | AccessLog
     service: Service
     _engine: LocalEngine
-    _collecting: asyncio.Task[None]
+    _background: tuple[asyncio.Task[None], ...]
     _supervisor: Supervisor
     _cache: SqliteCache
     _deriver: Deriver
@@ -62,19 +63,28 @@ class Running:
         self.service.drain()
         self._deriver.close()
         await self._engine.stop()
-        self._collecting.cancel()
-        await asyncio.gather(self._collecting, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._supervisor.close()
         await self._cache.close()
         await self._database.close()
 
 
 async def start(registry: Registry, settings: Settings) -> Running:
-    """Open the data directory, start the warm process, the collector and the workers.
+    """Open the data directory, start the warm process, the collector, the workers and the scrubber.
 
     Raises:
-        StartError: the data directory is locked, broken or not to be written, or the models do not import.
+        StartError: the data directory is locked or not to be written, or the models do not import.
     """
+    try:
+        return await _begin(registry, settings)
+    except BrokenDatabase:
+        # Opening it again sets it aside.
+        return await _begin(registry, settings)
+
+
+async def _begin(registry: Registry, settings: Settings) -> Running:
     from etagere.database import Database
 
     database = await Database.open(settings.data)
@@ -82,6 +92,8 @@ async def start(registry: Registry, settings: Settings) -> Running:
         return await _assemble(registry, settings, database, SystemClock())
     except BaseException as error:
         await database.close()
+        if database.broken:
+            raise BrokenDatabase(f"The database in {settings.data} is broken.") from error
         if isinstance(error, OSError):
             raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
         raise
@@ -95,37 +107,65 @@ async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
 
 
 async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
+    from etagere.asked import Asked
+    from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
     from etagere.engines.local import LocalEngine
-    from etagere.formats.converter import Converter
-    from etagere.runs.memory import MemoryRunTable
+    from etagere.locator import Locator
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
-    from etagere.variants import Deriver
     from etagere.waiters import Waiters
     from etagere.worker import Worker
 
+    def ended(id: str) -> None:
+        waiters.wake(id)
+        pacer.forget(id)
+
     registry, retired = await _versions(registry, database, dev=settings.dev)
-    outbox = Outbox(database)
-    runs = MemoryRunTable(
-        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry)
-    )
+    runs = _run_table(registry, settings, database, clock, ended)
+    outbox, waiters = Outbox(database), Waiters(settings.max_waiting)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    pacer = await _pacer(registry, settings.runs, database, runs, clock)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    waiters = Waiters(settings.max_waiting)
-    worker = Worker(registry, runs, outbox, supervisor, clock, cancelled=waiters.wake)
+    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled = partial(_settled, engine, waiters)
-    collector = Collector(registry, outbox, cache, cache, runs, clock, max_result=settings.max_result, settled=settled)
+    settled, largest = partial(_settled, engine, ended), settings.max_result
+    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=largest, settled=settled)
+    asked = Asked(runs, runs, waiters, pacer)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
-    memo_size = max(10_000, 2 * settings.max_pending)
-    deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
-    service = Service(registry, runs, cache, engine, clock, deriver, waiters, memo_size=memo_size, retired=retired)
-    collecting = asyncio.create_task(collector.collect(), name="collector")
+    locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+    deriver = _deriver(settings, cache)
+    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked)
+    working = collector.collect(), asked.keep_telling(), _scrub(database, cache, clock)
+    background = tuple(asyncio.create_task(work) for work in working)
     await engine.start()
-    return Running(_application(service, settings), service, engine, collecting, supervisor, cache, deriver, database)
+    return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
+
+
+def _run_table(
+    registry: Registry, settings: Settings, database: Database, clock: SystemClock, dropped: Callable[[str], None]
+) -> MemoryRunTable:
+    from etagere.runs.memory import MemoryRunTable
+
+    return MemoryRunTable(
+        database,
+        clock,
+        settings.max_pending,
+        partial(_concurrency, registry),
+        partial(_queue, registry),
+        patience=settings.patience,
+        needless=partial(_is_needless, registry),
+        dropped=dropped,
+    )
+
+
+def _deriver(settings: Settings, cache: SqliteCache) -> Deriver:
+    from etagere.formats.converter import Converter
+    from etagere.variants import Deriver
+
+    return Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
 
 
 async def _take_up(
@@ -137,16 +177,33 @@ async def _take_up(
     for run, resource in await runs.load():
         await outbox.put(poisoned(run, resource, clock.now()))
     if not database.clean:
-        await cache.sweep()
+        await cache.stored.sweep()
+
+
+async def _scrub(database: Database, cache: SqliteCache, clock: SystemClock) -> None:
+    from etagere.scrubber import Scrubber
+
+    try:
+        await database.check()
+    except Problem as problem:
+        log.error("the database was not checked", reason=problem.detail)
+    await Scrubber(cache.stored, clock).scrub()
 
 
 async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Supervisor:
     from etagere.supervisor import program
     from etagere.supervisor.supervisor import Supervisor
 
-    directory, largest = settings.data / "runs", settings.max_result
-    supervisor = Supervisor(program.describe(registry), directory, max_result=largest, clock=clock)
-    uncollected = database.rows("SELECT id, attempt FROM outcome")
+    supervisor = Supervisor(
+        program.describe(registry),
+        settings.data / "runs",
+        max_result=settings.max_result,
+        max_run_dir=settings.max_run_dir,
+        max_processes=settings.max_processes,
+        clock=clock,
+    )
+    # Those without a file have nothing in their directory that anybody would come for, and remove.
+    uncollected = database.rows("SELECT id, attempt FROM outcome WHERE content ->> 'path' IS NOT NULL")
     await supervisor.start({f"{id}.{attempt}" for id, attempt in uncollected})
     return supervisor
 
@@ -158,6 +215,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     from etagere.asgi.app import Application
     from etagere.asgi.cors import Cors
     from etagere.asgi.hosts import HostCheck
+    from etagere.asgi.intent import Intent
     from etagere.web.pages import Templates
     from etagere.web.routes import Routes
 
@@ -167,6 +225,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
         Routes(service, templates, version("etagere")),
         templates,
         HostCheck(settings.allowed_hosts),
+        Intent(settings.cors_origins),
         max_target=settings.max_target,
         max_wait=settings.max_wait,
         max_query_content=settings.max_query_content,
@@ -176,9 +235,20 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     return AccessLog(served) if settings.access_log else served
 
 
-def _settled(engine: LocalEngine, waiters: Waiters, resource: Resource) -> None:
-    waiters.wake(resource.id)
+def _settled(engine: LocalEngine, ended: Callable[[str], None], resource: Resource) -> None:
+    ended(resource.id)
     engine.wake(resource.queue)
+
+
+async def _pacer(
+    registry: Registry, at_once: int, database: Database, runs: MemoryRunTable, clock: SystemClock
+) -> Pacer:
+    from etagere.pacer import Pacer
+    from etagere.runs.histories import Histories
+
+    histories = Histories(database)
+    places = partial(runs.places, at_once)
+    return Pacer(await histories.load(registry.models), places, histories.save, clock.now())
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:
@@ -189,6 +259,12 @@ def _concurrency(registry: Registry, key: str) -> int | None:
 def _queue(registry: Registry, key: str) -> str | None:
     model = registry.models.get(key)
     return model.options.queue if model else None
+
+
+def _is_needless(registry: Registry, key: str) -> bool:
+    """Whether a run that nobody asks for any more is not to be computed."""
+    model = registry.models.get(key)
+    return model is not None and model.options.abandon == "kill"
 
 
 async def _versions(registry: Registry, database: Database, *, dev: bool) -> tuple[Registry, frozenset[str]]:

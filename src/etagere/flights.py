@@ -16,6 +16,9 @@ class Flights(Generic[K, T]):
     def __init__(self) -> None:
         self._tasks: dict[K, asyncio.Task[T]] = {}
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._tasks
+
     def current(self, key: K) -> asyncio.Future[T] | None:
         """What is under way, to be awaited; None where nothing is."""
         task = self._tasks.get(key)

@@ -67,13 +67,13 @@ def text_of(event: str, fields: dict[str, Any]) -> str:
     return "\n".join([" ".join(words), *blocks]).replace("\n", "\n    ")
 
 
-def to_stderr() -> None:
-    """Write events from `info` on to standard error, for people to read."""
+def to_stderr(level: int = logging.INFO) -> None:
+    """Write events of this level and above to standard error, for people to read."""
     handler = _Handler()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("etagere")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
     logger.propagate = False
 
 

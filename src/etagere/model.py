@@ -86,6 +86,15 @@ class Model:
         """The name of its primary format."""
         return self.formats[0].name
 
+    def check_format(self, name: str | None) -> None:
+        """Accept the name of a format that its results can be given in, or none.
+
+        Raises:
+            UnknownFormat: it is another one.
+        """
+        if name is not None and name not in (names := [given.name for given in self.formats]):
+            raise UnknownFormat(f"{self.key} gives no .{name}.", formats=names)
+
     def bind(self, query: bytes) -> tuple[Resource, Bound]:
         """The resource that a raw query string names, and the parameters that it carries.
 
@@ -163,6 +172,7 @@ class Registry:
         nan: Literal["refuse", "null"] = Options.nan,
         fresh: bool = Options.fresh,
         threads: int | None = Options.threads,
+        abandon: Literal["finish", "kill"] = Options.abandon,
     ) -> Callable[[F], F]:
         """Publish a module-level function under its name; `Options` says what the options mean.
 
@@ -171,7 +181,7 @@ class Registry:
         """
         options = Options(
             time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples),
-            nan, fresh, threads,
+            nan, fresh, threads, abandon,
         )  # fmt: skip
 
         def declare(function: F) -> F:
@@ -211,6 +221,7 @@ class Registry:
         failure_ttl: float = Options.failure_ttl,
         media_type: str | None = Options.media_type,
         examples: Sequence[Mapping[str, Any]] = Options.examples,
+        abandon: Literal["finish", "kill"] = Options.abandon,
     ) -> None:
         """Publish an executable. `{parameter}` in an item of `argv` is replaced by the parameter's canonical text.
 
@@ -218,8 +229,9 @@ class Registry:
             DeclarationError: the command line, the parameters or an option cannot work.
         """
         options = Options(
-            time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples)
-        )
+            time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples),
+            abandon=abandon,
+        )  # fmt: skip
         schema = Parameters.from_model(parameters or NoParameters)
         check_command_line(name, argv, schema.names)
         doc = inspect.cleandoc(parameters.__doc__ or "") if parameters else ""
@@ -246,8 +258,7 @@ class Registry:
         if version is not None:
             version, format = _split_format(version, self._formats)
         model = self._version(name, version)
-        if format is not None and format not in (names := [given.name for given in model.formats]):
-            raise UnknownFormat(f"{model.key} gives no .{format}.", formats=names)
+        model.check_format(format)
         return model, version is not None, format
 
     def with_versions(self, rename: Callable[[Model], str]) -> Registry:

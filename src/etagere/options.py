@@ -20,7 +20,8 @@ class Options:
 
     `time_limit`, `max_age` and `failure_ttl` are seconds, `memory_limit` is bytes; `concurrency`
     is how many runs of the model may run at once. `threads` are for BLAS and OpenMP; it implies
-    `fresh`, which asks for a new interpreter for each run. `examples` are parameters by name.
+    `fresh`, which asks for a new interpreter for each run. `examples` are parameters by name. `abandon`
+    is what becomes of a run under way that nobody asks for any more: it is finished, or killed.
 
     Raises:
         DeclarationError: names every option that is not valid.
@@ -37,6 +38,7 @@ class Options:
     nan: Literal["refuse", "null"] = "refuse"
     fresh: bool = False
     threads: int | None = None
+    abandon: Literal["finish", "kill"] = "finish"
 
     def __post_init__(self) -> None:
         bad = [f"{name} {wanted}, not {getattr(self, name)!r}" for name, wanted in self._faults().items()]
@@ -52,6 +54,7 @@ class Options:
             "max_age": "" if _is_count(self.max_age, 0) else "is whole seconds from 0",
             "queue": "" if _matches(self.queue) else "is made of letters, digits, '.', '_' and '-'",
             "nan": "" if _is_one_of(self.nan, "refuse", "null") else "is 'refuse' or 'null'",
+            "abandon": "" if _is_one_of(self.abandon, "finish", "kill") else "is 'finish' or 'kill'",
             "fresh": "" if _is_one_of(self.fresh, True, False) else "is True or False",
             "examples": "" if _are_examples(self.examples) else "is a tuple of mappings from names to values",
         }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from etagere.core.lifecycle import Event, Run
-from etagere.core.representation import Failure, Ghost, Outcome, Representation, Resource
+from etagere.core.representation import Failure, Ghost, Outcome, Printed, Representation, Resource
 
 
 class Clock(Protocol):
@@ -45,8 +46,11 @@ class RunTable(Protocol):
         """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible."""
         ...
 
-    def report(self, id: str, attempt: int, fraction: float, message: str) -> bool:
-        """Progress of an attempt, and its renewal: False if the attempt is no longer the current one."""
+    def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
+        """Progress of an attempt, and its renewal; without a fraction the renewal alone.
+
+        False if the attempt is no longer the current one, or nobody wants it any more: it is to be stopped.
+        """
         ...
 
     async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
@@ -54,6 +58,21 @@ class RunTable(Protocol):
 
         With an `attempt`, an event of another attempt changes nothing. Whoever looks sees the event from the
         beginning, however long recording it takes.
+        """
+        ...
+
+
+class Interest(Protocol):
+    """Which pending runs are still wanted; a run table is told in batches, and no batch is essential."""
+
+    async def note(self, asked: Mapping[str, float]) -> None:
+        """These ids have been asked for since the last time, each with the Retry-After in seconds that was sent for it.
+
+        A queued run that nobody has asked for during the table's patience, or ten times what a client was told if that
+        is longer, is eligible only when no other is. Asked for again, it has a place at the end of the others.
+        Where `submit` would be refused, it drops the one that was abandoned longest instead. A running one that has
+        been abandoned goes on, unless its model is not to be computed for nobody: then its renewal is refused, and
+        a queued one is dropped. A new run counts as asked for, and so does each one that a start finds.
         """
         ...
 
@@ -89,11 +108,14 @@ class Cache(Protocol):
         """What is known of a resource that has had an outcome, its bytes evicted or not."""
         ...
 
-    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
+    ) -> Representation | Failure:
         """Keep it, durably when this returns, and evict what is over the size limit.
 
-        The first representation of an id wins: what is kept is returned. A representation with a
-        `path` outside the cache is moved into it.
+        The first representation of an id wins: what is kept is returned. One that has other bytes than the
+        last that is known of this id, evicted or not, is a `difference` of its ghost from then on. A
+        representation with a `path` outside the cache is moved into it. What the run `printed` is recorded with it.
 
         Raises:
             StorageFull: there is no room now; nothing was changed.
@@ -132,6 +154,57 @@ class Variants(Protocol):
             Evicted: the primary representation is not there any more, or is another one.
             StorageFull: there is no room now; nothing was changed.
         """
+        ...
+
+    async def file(self, representation: Representation) -> Path | None:
+        """The file to make a variant from, or None where the body is in memory.
+
+        Raises:
+            FileNotFoundError: it was evicted, or is not what was collected.
+        """
+        ...
+
+
+Pace = Callable[[int], Awaitable[None]]
+"""Told how many bytes were read; returns when more may be."""
+
+
+class Checked(NamedTuple):
+    """What was compared with its SHA-256: up to which key, how many bodies and bytes, and how many were damaged."""
+
+    last: str
+    bodies: int
+    size: int
+    damaged: int
+
+
+class Stored(Protocol):
+    """All bodies in the cache, variants included, for whoever checks that they are still what was put."""
+
+    async def sweep(self) -> int:
+        """Remove bodies that nothing refers to, and forget what refers to none; how many there were."""
+        ...
+
+    async def check(self, after: str, pace: Pace) -> Checked | None:
+        """Compare the next bodies behind the key `after` with their SHA-256; None behind the last.
+
+        What is damaged is set aside and forgotten, so that it is computed again; the ghost stays.
+
+        Raises:
+            StorageFull: what is damaged could not be forgotten now.
+        """
+        ...
+
+
+class Prints(Protocol):
+    """What the last attempt of each resource that said anything has printed: for operators, never for clients."""
+
+    def note(self, printed: Printed) -> None:
+        """Keep it, in the place of what an earlier attempt printed; recorded with what is recorded next."""
+        ...
+
+    def printed(self, id: str) -> Printed | None:
+        """What is kept of this resource. It leaves with the ghost, or as the oldest where there is too much."""
         ...
 
 

@@ -21,8 +21,9 @@ from etagere.errors import StartError
 
 BACKLOG = 2048
 HEADER_SECONDS = 10
-# The longest target, and 32 KiB for the header fields.
-HEAD_BYTES = 60_000 + 32 * 1024
+# The longest head of a request, and what is gathered before a write: files go out in chunks of 128 KiB, and a
+# buffer that is smaller than a chunk costs half of the rate.
+BUFFER_BYTES = 192 * 1024
 STOP_SECONDS = 10
 
 
@@ -40,7 +41,7 @@ class _Embedded(Server):
             # HTTP/2 would take 16 MiB of header for each of a connection's requests.
             http=HTTPModes.http1,
             backlog=BACKLOG,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=BUFFER_BYTES),
             log_enabled=False,
         )
         self.workers_kill_timeout = STOP_SECONDS

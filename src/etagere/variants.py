@@ -125,7 +125,7 @@ class Deriver:
                 await asyncio.to_thread(target.unlink, missing_ok=True)
 
     async def _convert(self, primary: Representation, format: Format, target: Path) -> None:
-        source = _file(primary)
+        source = await self._variants.file(primary)
         if source is not None:
             await self._converter.convert(primary.format, source, format.name, target)
             return
@@ -137,25 +137,10 @@ class Deriver:
             await asyncio.to_thread(source.unlink, missing_ok=True)
 
     async def _code(self, plain: Representation, coding: str, target: Path) -> None:
-        source = _file(plain) or plain.body or b""
+        source = await self._variants.file(plain) or plain.body or b""
         await asyncio.to_thread(content_codings.write, coding, source, target)
 
     def _remember(self, key: tuple[str, bytes], reason: str) -> None:
         self._without[key] = reason
         if len(self._without) > _REMEMBERED:
             self._without.popitem(last=False)
-
-
-def _file(representation: Representation) -> Path | None:
-    """The file of a representation that has one.
-
-    Raises:
-        FileNotFoundError: it is gone, or not the one that was collected.
-    """
-    path = representation.path
-    if path is None:
-        return None
-    found = path.stat()
-    if (found.st_size, found.st_mtime_ns) != (representation.size, representation.mtime_ns):
-        raise FileNotFoundError(f"{path} is not the file that was collected")
-    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 Place = asyncio.Future[None]
 """Done when there is nothing to wait for any more."""
@@ -26,6 +27,11 @@ class Waiters:
     def taken(self) -> int:
         """How many places are taken."""
         return self._taken
+
+    @property
+    def ids(self) -> Collection[str]:
+        """The runs that somebody waits for."""
+        return self._places.keys()
 
     def enter(self, id: str) -> Place | None:
         """A place to wait for the end of this run, to be given back by `leave`; None where there is none left."""

@@ -9,11 +9,11 @@ from functools import partial
 
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
-from etagere.core.representation import Kind, Outcome, Resource
+from etagere.core.representation import Kind, Outcome, Printed, Resource
 from etagere.errors import LostProcess, Problem
 from etagere.logs import get_logger
 from etagere.model import Registry
-from etagere.ports import Clock, ResultQueue, RunTable
+from etagere.ports import Clock, Prints, ResultQueue, RunTable
 from etagere.supervisor.supervisor import Crashed, Order, Superseded, Supervisor
 
 log = get_logger("etagere.worker")
@@ -40,6 +40,7 @@ class Worker:
         results: ResultQueue,
         supervisor: Supervisor,
         clock: Clock,
+        prints: Prints,
         *,
         cancelled: Callable[[str], None],
     ) -> None:
@@ -48,6 +49,7 @@ class Worker:
         self._results = results
         self._supervisor = supervisor
         self._clock = clock
+        self._prints = prints
         self._cancelled = cancelled
 
     async def work(self, queues: Collection[str]) -> None:
@@ -58,9 +60,10 @@ class Worker:
     async def _attempt(self, run: Run, resource: Resource) -> None:
         try:
             order = self._order(run, resource)
-            async with self._supervisor.run(order, partial(self._runs.report, run.id, run.attempt)) as outcome:
-                # What a run printed that went well would be journalled for nobody to read.
-                await self._results.put(replace(outcome, output="") if outcome.kind in _QUIET else outcome)
+            # Without a fraction a report is the renewal of the attempt.
+            report = partial(self._runs.report, run.id, run.attempt)
+            async with self._supervisor.run(order, report, report) as outcome:
+                await self._results.put(outcome)
                 _tell(run, outcome)
         except _Stale as stale:
             await self._runs.advance(run.id, Event.cancel, run.attempt)
@@ -71,7 +74,7 @@ class Worker:
         except LostProcess as lost:
             await self._put_back(run, resource, Event.lose, str(lost), "")
         except Superseded:
-            log.info("attempt superseded", id=run.id, model=run.model, attempt=run.attempt)
+            await self._leave(run)
         except asyncio.CancelledError:
             await asyncio.shield(self._runs.advance(run.id, Event.release, run.attempt))
             raise
@@ -95,11 +98,25 @@ class Worker:
             raise _Stale(f"its parameters are now those of {today.id}: the model changed, and its version did not")
         return Order.of(model, bound, run.attempt)
 
+    async def _leave(self, run: Run) -> None:
+        current = self._runs.get(run.id)
+        if current is None or (current.state, current.attempt) != (State.running, run.attempt):
+            log.info("attempt superseded", id=run.id, model=run.model, attempt=run.attempt)
+            return
+        # Only now that its process is gone: until then the next one would be a second at the same time.
+        await self._runs.advance(run.id, Event.cancel, run.attempt)
+        self._cancelled(run.id)
+        log.info("run stopped: nobody asks for it", id=run.id, model=run.model, attempt=run.attempt)
+
     async def _put_back(self, run: Run, resource: Resource, event: Event, detail: str, output: str) -> None:
+        now = self._clock.now()
+        if output:
+            self._prints.note(Printed(run.id, run.attempt, "crashed", now, output))
         after = await self._runs.advance(run.id, event, run.attempt)
         given_up = after is not None and after.state is State.failed
         if after is not None and given_up:
-            await self._results.put(poisoned(after, resource, self._clock.now(), output))
+            # How long it ran is how long its last attempt did.
+            await self._results.put(poisoned(replace(after, started=run.started), resource, now, output))
         happened = "run given up" if given_up else "attempt ended without an outcome"
         log.warning(happened, id=run.id, model=run.model, attempt=run.attempt, reason=detail, **_printed(output))
 

@@ -45,6 +45,12 @@ def preflight(server: Server, origin: str, method: str = "QUERY", **fields: str)
     return server.request("OPTIONS", "/quick", {"Origin": origin, **named, **fields})
 
 
+@pytest.mark.parametrize(("origin", "status"), [(OURS, 202), ("https://elsewhere.example", 503)])
+def test_a_page_starts_runs_where_it_may_read_the_answers(server: Server, origin: str, status: int) -> None:
+    said = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "cross-site", "Origin": origin}
+    assert server.request("GET", f"/quick?x={status}.75", said).status == status
+
+
 def test_every_state_of_a_resource_can_be_read_by_the_origin(server: Server, folder: Path) -> None:
     os.mkfifo(folder / "gate")
     path = "/gated?gate=gate"

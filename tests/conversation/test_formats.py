@@ -41,6 +41,10 @@ def is_whole(answer: Answer, format: str) -> bool:
     return True
 
 
+def is_problem(answer: Answer, status: int, name: str) -> bool:
+    return (answer.status, answer.json()["type"]) == (status, f"/-/problems/{name}")
+
+
 def table_of(answer: Answer) -> pa.Table:
     if answer["Content-Type"] == PARQUET:
         return pyarrow.parquet.read_table(io.BytesIO(answer.body))
@@ -90,6 +94,21 @@ def test_accept_chooses(server: Server, accept: str, media_type: str) -> None:
 def test_a_path_that_names_the_format_does_not_negotiate(server: Server) -> None:
     answer = server.result("/columns.csv?rows=2", Accept="application/json")
     assert (answer["Content-Type"], answer.headers["Vary"]) == ("text/csv; charset=utf-8", None)
+
+
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_a_format_that_a_query_names_is_that_of_the_alias(server: Server, format: str) -> None:
+    asked = server.query(f"/columns.{format}", {"rows": 3})
+    assert asked["Location"].endswith(f".{format}")
+    result = server.result(f"/{asked['Location']}", Accept="image/png")
+    assert result.etag == server.result(f"/columns.{format}?rows=3").etag
+
+
+def test_an_alias_in_a_format_that_there_is_not(server: Server) -> None:
+    alias = server.query("/columns", {"rows": 4})["Location"]
+    assert is_problem(server.get(f"/{alias}.png"), 404, "unknown-format")
+    assert is_problem(server.get(f"/{alias}."), 404, "unknown-format")
+    assert is_problem(server.get(f"/{alias}.csv/status"), 404, "unknown-id")
 
 
 def test_what_no_format_satisfies_is_refused_before_any_run(server: Server) -> None:

@@ -324,6 +324,8 @@ def test_a_ready_tag_is_the_hash_of_what_was_sent(server: Server) -> None:
         {"Sec-Purpose": "prefetch"},
         {"Sec-Purpose": "prefetch;prerender"},
         {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
     ],
 )
 def test_what_nobody_asked_for_starts_nothing_but_gets_what_is_there(server: Server, fields: dict[str, str]) -> None:
@@ -331,6 +333,18 @@ def test_what_nobody_asked_for_starts_nothing_but_gets_what_is_there(server: Ser
     assert is_problem(server.request("GET", target, fields), 503, "not-started")
     assert server.result(target).status == 200
     assert server.request("GET", target, fields).status == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "none"},
+    ],
+)
+def test_a_link_from_elsewhere_and_a_page_of_ours_start_runs(server: Server, fields: dict[str, str]) -> None:
+    assert server.request("GET", f"/quick?x={len(str(fields))}.25", fields).status == 202
 
 
 def test_robots_are_kept_out(server: Server) -> None:

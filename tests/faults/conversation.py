@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import time
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Seen:
     status: int
     tag: str = ""
     digest: str = ""
+    retry_after: str = ""
 
     @property
     def ready(self) -> bool:
@@ -33,8 +35,8 @@ class Seen:
         return self.status == 202 or (self.status == 304 and self.tag.startswith("W/"))
 
 
-async def request(port: int, target: str, tag: str) -> tuple[int, dict[str, str], bytes]:
-    """One GET on a connection of its own.
+async def request(port: int, target: str, tag: str, accepted: str = "") -> tuple[int, dict[str, str], bytes]:
+    """One GET on a connection of its own, for the bytes in one of the `accepted` codings.
 
     Raises:
         OSError: there was no connection, or it broke before the answer was whole.
@@ -42,13 +44,15 @@ async def request(port: int, target: str, tag: str) -> tuple[int, dict[str, str]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         condition = f"If-None-Match: {tag}\r\n" if tag else ""
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{condition}\r\n".encode())
+        coding = f"Accept-Encoding: {accepted}\r\n" if accepted else ""
+        fields = f"Host: localhost\r\nConnection: close\r\n{condition}{coding}"
+        writer.write(f"GET {target} HTTP/1.1\r\n{fields}\r\n".encode())
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        given = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         status = int(head[0].split()[1])
-        body = b"" if status == 304 else await reader.readexactly(int(fields["content-length"]))
-        return status, fields, body
+        body = b"" if status == 304 else await reader.readexactly(int(given["content-length"]))
+        return status, given, gzip.decompress(body) if given.get("content-encoding") == "gzip" else body
     except asyncio.IncompleteReadError as broken:
         raise ConnectionError("the answer is not whole") from broken
     finally:
@@ -58,23 +62,25 @@ async def request(port: int, target: str, tag: str) -> tuple[int, dict[str, str]
 class Client:
     """Asks one service, and keeps the tags that it was given."""
 
-    def __init__(self, port: int, history: list[Seen]) -> None:
+    def __init__(self, port: int, history: list[Seen], accepted: str = "") -> None:
         self.port = port
         self.history = history
+        self.accepted = accepted
 
     async def ask(self, target: str, tag: str = "") -> Seen:
         """One request; what was seen goes to the history, whatever it was."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
-                status, fields, body = await request(self.port, target, tag)
+                status, fields, body = await request(self.port, target, tag, self.accepted)
         except TimeoutError:
             seen = Seen(target, tag, began, time.monotonic(), HANGS)
         except OSError:
             seen = Seen(target, tag, began, time.monotonic(), NO_ANSWER)
         else:
             digest = hashlib.sha256(body).hexdigest() if status == 200 else ""
-            seen = Seen(target, tag, began, time.monotonic(), status, fields.get("etag", ""), digest)
+            given = fields.get("etag", ""), digest, fields.get("retry-after", "")
+            seen = Seen(target, tag, began, time.monotonic(), status, *given)
         self.history.append(seen)
         return seen
 

@@ -55,6 +55,11 @@ class Gates:
         """The gates in the order in which runs came to them."""
         return self._noted("begins")
 
+    def pid(self, name: str) -> int:
+        """Of the run that came to this gate first."""
+        lines = (line.split() for line in self.notes.read_text().splitlines())
+        return next(int(pid) for found, event, pid in lines if (found, event) == (name, "begins"))
+
     def events(self) -> list[tuple[str, str]]:
         lines = self.notes.read_text().splitlines() if self.notes.exists() else []
         return [(line.split()[0], line.split()[1]) for line in lines]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
-import sqlite3
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -13,12 +13,20 @@ from random import Random
 import pytest
 from tests.faults.checker import broken_promises, repeated
 from tests.faults.conversation import Client, Seen
+from tests.faults.crash_points import POINTS
+from tests.faults.figures import tell
+from tests.faults.leftovers import is_sound, left_behind
 from tests.faults.service import MODELS, Service, eventually, kill_process
-
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 SEED = int(os.environ.get("FAULTS_SEED", "0")) or int.from_bytes(os.urandom(4))
 KILLS = {"service": 7, "starting service": 2, "helper": 5, "service and helper": 2, "model": 5}
+ORDEALS = 3
+AT_POINTS = len(POINTS) * int(os.environ.get("FAULTS_ARRIVALS", "1"))
+AT_RANDOM = int(os.environ.get("FAULTS_KILLS", "100")) - AT_POINTS
+ROUNDS = max(1, math.ceil(AT_RANDOM / (ORDEALS * sum(KILLS.values()))))
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240 * ROUNDS)]
+
 RUNS = 2
 CLIENTS = 8
 IMPATIENCE = 1.5
@@ -51,7 +59,7 @@ class Ordeal:
     async def endure(self) -> None:
         await asyncio.to_thread(self.service.start)
         asking = [asyncio.create_task(self._ask()) for _ in range(CLIENTS)]
-        planned = [kind for kind, times in KILLS.items() for _ in range(times)]
+        planned = [kind for kind, times in KILLS.items() for _ in range(times * ROUNDS)]
         self.random.shuffle(planned)
         for kind in planned:
             await asyncio.sleep(self.random.uniform(0.0, 0.6))
@@ -64,7 +72,8 @@ class Ordeal:
         assert {seen.status for seen in ended} == {200}
         for target in targets:
             await self.client.ask(target)
-        eventually(self._tidy, 10, f"an empty journal and no directories of runs: {self._left()}")
+        eventually(self._tidy, 10, f"an empty journal, no directories of runs and no files: {self._left()}")
+        assert is_sound(self.service.data)
         status = await asyncio.to_thread(self.service.stop)
         assert status == 0
         eventually(lambda: not self.service.processes(), 1, "no process is left")
@@ -139,11 +148,8 @@ class Ordeal:
             again = await self.client.ask(seen.target, seen.tag if seen.pending else "")
             assert again.pending or again.ready, again
 
-    def _left(self) -> list[object]:
-        with sqlite3.connect(f"file:{self.service.data / 'etagere.sqlite3'}?mode=ro", uri=True) as journal:
-            rows = journal.execute("SELECT id FROM run UNION ALL SELECT id FROM outcome").fetchall()
-        journal.close()
-        return [*rows, *(path.name for path in (self.service.data / "runs").iterdir())]
+    def _left(self) -> list[str]:
+        return left_behind(self.service.data)
 
     def _tidy(self) -> bool:
         return not self._left()
@@ -151,7 +157,7 @@ class Ordeal:
 
 async def test_whatever_is_killed_nothing_is_lost(tmp_path: Path) -> None:
     print(f"FAULTS_SEED={SEED}")
-    ordeals = [Ordeal(number, tmp_path) for number in range(3)]
+    ordeals = [Ordeal(number, tmp_path) for number in range(ORDEALS)]
     try:
         async with asyncio.TaskGroup() as together:
             for ordeal in ordeals:
@@ -160,7 +166,10 @@ async def test_whatever_is_killed_nothing_is_lost(tmp_path: Path) -> None:
         for ordeal in ordeals:
             if ordeal.service.process is not None:
                 ordeal.service.__exit__()
-    assert sum(ordeal.kills.total() for ordeal in ordeals) >= 50
+    kills = sum(ordeal.kills.total() for ordeal in ordeals)
+    assert kills >= max(50, AT_RANDOM)
+    starts = sorted(seconds for ordeal in ordeals for seconds in ordeal.service.started_in)
+    tell("random kills", f"{kills}, slowest start {starts[-1]:.2f} s, median {starts[len(starts) // 2]:.2f} s")
     for ordeal in ordeals:
         faults = broken_promises(ordeal.history, ordeal.answers)
         assert not faults, faults[:20]

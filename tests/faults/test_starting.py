@@ -89,15 +89,6 @@ def test_a_second_service_on_the_same_port(gates: Gates, tmp_path: Path) -> None
         assert first.get("/").status == 200
 
 
-def test_a_database_that_is_none(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "etagere.sqlite3").write_bytes(b"this is no database" * 100)
-    lines = refused(Service(MODELS / "known.py", data))
-    assert len(lines) == 1
-    assert str(data) in lines[0]
-
-
 def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     lines = refused(Service(MODELS / "known.py", tmp_path / "data"))

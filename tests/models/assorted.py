@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,74 @@ def hungry(mebibytes: int) -> int:
     code = f"import time; x = b'x' * ({mebibytes} << 20); time.sleep(600)"
     subprocess.run([sys.executable, "-c", code], check=True)
     return mebibytes
+
+
+@app.model(version="1")
+def hungry_daemon(mebibytes: int) -> int:
+    """The same in a process that has left the session, and whose parent has ended."""
+    code = f"import time; x = b'x' * ({mebibytes} << 20); time.sleep(600)"
+    leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True)"
+    subprocess.run([sys.executable, "-c", leave], check=True)
+    time.sleep(600)
+    return mebibytes
+
+
+@app.model(version="1")
+def bomb(most: int, sessions: bool) -> int:
+    """Forks without end, each in a session of its own if so told; `most` spares the machine if nobody else does."""
+    forked = mmap.mmap(-1, most)
+    progress(0.5, str(os.getpid()))
+    while (free := forked.find(b"\0", 0)) >= 0:
+        forked[free] = 1
+        if os.fork() == 0 and sessions:
+            os.setsid()
+    while True:
+        time.sleep(600)
+
+
+@app.model(version="1")
+def crowd(number: int) -> int:
+    """Has so many processes, which ignore SIGTERM, until it is told otherwise."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(number):
+        if os.fork() == 0:
+            while True:
+                signal.pause()
+    progress(0.5, str(os.getpid()))
+    while True:
+        signal.pause()
+
+
+@app.model(version="1")
+def killing_its_parent() -> None:
+    """Takes the warm process along."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+@app.model(version="1")
+def stopping() -> None:
+    """Stops itself, as a debugger would."""
+    progress(0.5, str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@app.model(version="1")
+def writing(chunk: int, sparse: int = 0, links: int = 0, seconds: float = 600.0) -> list[int]:
+    """Writes files of so many bytes into its directory until it is told otherwise, or for so long."""
+    with open("sparse", "wb") as file:
+        file.truncate(sparse)
+    Path("linked").write_bytes(b"x" * MIB)
+    for n in range(links):
+        os.link("linked", f"link{n}")
+    ends = time.monotonic() + seconds
+    for n in count():
+        if time.monotonic() > ends:
+            return [n]
+        folder = Path(str(n // 1000))
+        folder.mkdir(exist_ok=True)
+        (folder / str(n)).write_bytes(b"x" * chunk)
+    raise AssertionError
 
 
 @app.model(version="1")

@@ -59,6 +59,7 @@ class Bench:
         *,
         id: str = "a",
         report: Callable[[float, str], bool] = lambda *_: True,
+        renew: Callable[[], bool] = lambda: True,
         time_limit: float = 60.0,
         memory_limit: int | None = None,
         media_type: str | None = None,
@@ -67,7 +68,7 @@ class Bench:
         """A run whose outcome is known, with its process until this is left."""
         resource = Resource(self._prefix + id, "", f"{model}@1")
         order = Order(resource, 1, orjson.dumps(parameters), time_limit, memory_limit, media_type)
-        async with self.supervisor.run(order, report) as outcome:
+        async with self.supervisor.run(order, report, renew) as outcome:
             yield outcome
 
     def left(self) -> list[str]:

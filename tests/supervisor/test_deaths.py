@@ -93,6 +93,50 @@ async def test_a_killed_warm_process_loses_its_runs_and_is_started_again(tmp_pat
     assert children(os.getpid()) == before
 
 
+@pytest.mark.parametrize("guard_too", [False, True])
+async def test_a_frozen_warm_process_is_ended_with_its_runs_and_started_again(tmp_path: Path, guard_too: bool) -> None:
+    before = children(os.getpid())
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with supervising("assorted", tmp_path) as bench:
+        (guard,) = children(os.getpid()) - before
+        (warm,) = children(guard)
+        first = asyncio.create_task(
+            bench.run("waiting", stubborn=True, report=lambda _, pids: told.done() or told.set_result(pids) is None)
+        )
+        watched = Watched([*map(int, (await told).split()), warm, guard])
+        for pid in (warm, guard)[: 1 + guard_too]:
+            os.kill(pid, signal.SIGSTOP)
+        ordered = asyncio.create_task(bench.run("double", id="b", x=1.0))
+        for lost in (first, ordered):
+            with pytest.raises(LostProcess, match="the warm process died"):
+                await asyncio.wait_for(lost, 20)
+        assert (await bench.run("double", id="c", x=1.0)).kind is Kind.succeeded
+        assert watched.gone_within(1.0)
+    assert children(os.getpid()) == before
+
+
+async def test_a_warm_process_that_is_stopped_for_a_moment_goes_on(tmp_path: Path) -> None:
+    before = children(os.getpid())
+    async with supervising("assorted", tmp_path) as bench:
+        (guard,) = children(os.getpid()) - before
+        (warm,) = children(guard)
+        os.kill(warm, signal.SIGSTOP)
+        ordered = asyncio.create_task(bench.run("double", x=1.0))
+        await asyncio.wait([ordered], timeout=2.0)
+        assert not ordered.done()
+        os.kill(warm, signal.SIGCONT)
+        assert (await ordered).kind is Kind.succeeded
+        assert children(guard) == {warm}
+
+
+async def test_a_frozen_guard_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    before = children(os.getpid())
+    async with supervising("assorted", tmp_path):
+        (guard,) = children(os.getpid()) - before
+        os.kill(guard, signal.SIGSTOP)
+    assert children(os.getpid()) == before
+
+
 async def test_an_interrupt_of_the_terminal_does_not_reach_runs(tmp_path: Path) -> None:
     before = children(os.getpid())
     async with supervising("assorted", tmp_path) as bench:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.supervisor.bench import MIB, Bench, Watched, is_gone, supervising
 
 from etagere.core.representation import Kind
 from etagere.errors import LostProcess
-from etagere.supervisor.linux import session_of
+from etagere.supervisor.linux import below
 from etagere.supervisor.supervisor import Superseded
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +32,19 @@ class Heard:
         if not self.told.done():
             self.told.set_result(Watched(map(int, message.split())))
         return True
+
+
+@pytest.fixture(scope="module")
+async def narrow(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    place = tmp_path_factory.mktemp("narrow")
+    async with supervising("assorted", place, max_run_dir=16 * MIB, max_processes=32) as bench:
+        yield bench
+
+
+@pytest.fixture
+def limited(narrow: Bench, tmp_path: Path) -> Bench:
+    """A supervisor with low limits of its own."""
+    return Bench(narrow.supervisor, narrow.directory, prefix=tmp_path.name)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -74,25 +88,79 @@ async def test_an_attempt_that_is_fenced_out_is_killed(bench: Bench) -> None:
     assert bench.left() == []
 
 
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_an_attempt_that_is_not_renewed_is_killed_without_a_word_of_its_own(bench: Bench, stubborn: bool) -> None:
+    heard = Heard()
+    with pytest.raises(Superseded):
+        await bench.run("waiting", stubborn=stubborn, report=heard, renew=lambda: not heard.told.done())
+    assert heard.told.result().gone_within(1.0)
+    assert bench.left() == []
+
+
+async def test_a_run_that_has_ended_is_watched_and_renewed_no_longer(bench: Bench) -> None:
+    before = asyncio.all_tasks()
+    await bench.run("double", x=1.0)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+
+
 async def test_memory_of_the_whole_group_counts(bench: Bench) -> None:
     outcome = await bench.run("hungry", mebibytes=96, memory_limit=64 * MIB)
     assert (outcome.kind, outcome.detail) == (Kind.memory, f"it used more than {64 * MIB} bytes of memory")
+
+
+async def test_memory_of_a_daemon_counts(bench: Bench) -> None:
+    outcome = await bench.run("hungry_daemon", mebibytes=96, memory_limit=64 * MIB)
+    assert outcome.kind is Kind.memory
+    assert outcome.facts == {"limit": {"name": "memory_limit", "value": 64 * MIB, "unit": "bytes"}}
+
+
+async def test_a_stopped_run_is_ended_at_its_time_limit(bench: Bench) -> None:
+    heard = Heard()
+    outcome = await bench.run("stopping", report=heard, time_limit=1.5)
+    assert outcome.kind is Kind.timeout
+    assert outcome.facts == {"limit": {"name": "time_limit", "value": 1.5, "unit": "s"}}
+    assert heard.told.result().gone_within(1.0)
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+async def test_a_fork_bomb_is_failed_and_gone(limited: Bench, sessions: bool) -> None:
+    before = set(below(os.getpid()))
+    outcome = await limited.run("bomb", most=2000, sessions=sessions)
+    assert (outcome.kind, outcome.detail) == (Kind.failed, "it has more than 32 processes at once (max_processes)")
+    assert outcome.facts == {"limit": {"name": "max_processes", "value": 32, "unit": "processes"}}
+    deadline = time.monotonic() + 20
+    while len(set(below(os.getpid())) - before) > 1:
+        assert time.monotonic() < deadline, "some are left"
+        await asyncio.sleep(0.01)
+    assert (await limited.run("double", id="b", x=1.0)).kind is Kind.succeeded
+
+
+async def test_a_crowd_that_ignores_sigterm_does_not_delay_the_end(bench: Bench) -> None:
+    """The time limit is known to be crossed before all of them are gone."""
+    outcome = await bench.run("crowd", number=100, time_limit=2.0)
+    assert outcome.kind is Kind.timeout
+    assert 2.5 <= outcome.seconds < 10
+
+
+@pytest.mark.parametrize("chunk", [MIB, 1])
+async def test_a_run_that_fills_its_directory_is_failed(limited: Bench, chunk: int) -> None:
+    outcome = await limited.run("writing", chunk=chunk)
+    assert (outcome.kind, outcome.detail) == (
+        Kind.failed, f"its directory takes more than {16 * MIB} bytes (max_run_dir)",
+    )  # fmt: skip
+    assert limited.left() == []
+
+
+async def test_sparse_files_and_links_take_what_they_take(limited: Bench) -> None:
+    outcome = await limited.run("writing", chunk=1, sparse=1 << 30, links=100, seconds=0.3)
+    assert outcome.kind is Kind.succeeded
 
 
 async def test_a_look_at_the_limits_that_fails_is_not_the_last(bench: Bench) -> None:
     never_comparable: Any = "much"
     outcome = await bench.run("pouring_late", memory_limit=never_comparable, time_limit=20.0)
     assert (outcome.kind, outcome.detail) == (Kind.failed, "the result has more than 4194304 bytes")
-
-
-@pytest.mark.parametrize("status", [b"", b"1 (a) b", b"12 (cat) S 1 12", b"12 (c"])
-def test_a_process_that_is_vanishing_has_no_session(status: bytes) -> None:
-    assert session_of(status) is None
-
-
-def test_the_session_is_found_behind_any_name() -> None:
-    assert session_of(b"12 (a) 9 (b) S 1 12 7 0 -1 4194304") == 7
-    assert session_of(Path("/proc/self/stat").read_bytes()) == os.getsid(0)
 
 
 async def test_memory_that_setup_loaded_does_not_count(bench: Bench) -> None:

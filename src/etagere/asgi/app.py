@@ -7,7 +7,10 @@ from functools import partial
 from urllib.parse import quote
 
 from etagere.asgi import content, events, people, problems, responses, waiting
+from etagere.asgi.at_hand import AtHand, chosen
+from etagere.asgi.fields import LONGEST_FIELD, Fields, combined, limited, text
 from etagere.asgi.hosts import HostCheck
+from etagere.asgi.intent import Intent, refuse_if_only_cached
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.people import PeoplePages
 from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
@@ -17,29 +20,25 @@ from etagere.asgi.status import pending_document, status_of
 from etagere.asgi.validation import validated
 from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
-from etagere.core.lifecycle import Run
-from etagere.core.preferences import only_if_cached, wait_seconds
+from etagere.core.preferences import wait_seconds
 from etagere.core.representation import Failure, Representation, Resource
 from etagere.errors import (
-    FieldsTooLarge,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
-    NotCached,
     NotFound,
     PreconditionFailed,
     Problem,
     TargetTooLong,
     UnknownMethod,
 )
+from etagere.locator import Address, Start
 from etagere.logs import get_logger
-from etagere.service import Address, Answer, Service, Start
+from etagere.service import Answer, Service
 
 log = get_logger("etagere.http")
 
-LONGEST_FIELD = 8192
 OTHER_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"})
-Fields = dict[bytes, bytes]
 Pages = Callable[[str, bytes | None, str], Response]
 
 
@@ -57,6 +56,7 @@ class Application:
         pages: Pages,
         people: PeoplePages,
         hosts: HostCheck,
+        intent: Intent,
         *,
         max_target: int,
         max_wait: int,
@@ -67,10 +67,12 @@ class Application:
         self._pages = pages
         self._people = people
         self._hosts = hosts
+        self._intent = intent
         self._max_target = max_target
         self._max_wait = max_wait
         self._contents = Contents(max_query_content)
         self._dev = dev
+        self._at_hand = AtHand(service, dev=dev)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,22 +90,26 @@ class Application:
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        fields = _fields(scope["headers"])
+        fields = combined(scope["headers"])
         self._hosts.check(fields.get(b"host"), scope.get("server"))
         if scope["method"] not in ("GET", "HEAD"):
             return await self._other_method(scope, receive, fields)
+        target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
+        address = self._service.locator.recall(target)
+        if address is not None and (response := self._at_hand.answer(fields, address)):
+            return response
         if b"prefer" in fields or b"cache-control" in fields:
             return await self._patiently(scope, fields, receive)
         return await self._answer(scope, fields, receive)
 
     async def _patiently(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         """The answer of a request that may wait for a pending run, or want none of it."""
-        seconds = min(wait_seconds(_text(fields, b"prefer")), self._max_wait)
+        seconds = min(wait_seconds(text(fields, b"prefer")), self._max_wait)
         response = await self._answer(scope, fields, receive)
         id = response.pending
         if id is None:
             return response
-        _refuse_if_only_cached(fields)
+        refuse_if_only_cached(fields)
         if not seconds:
             return response
         del response  # thousands may wait
@@ -115,7 +121,7 @@ class Application:
 
     async def _answer(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
-        address = self._service.recall(target)
+        address = self._service.locator.recall(target)
         if address is not None:
             return await self._resource(scope, fields, address, None)
         return await self._found(scope, fields, target, receive)
@@ -132,15 +138,15 @@ class Application:
         raise UnknownMethod(f"Use one of {allow}.")
 
     async def _query(self, scope: Scope, receive: Receive, fields: Fields, path: str) -> Response:
-        published, json = self._service.published(path[1:]), is_json(fields)
+        published, json = self._service.locator.published(path[1:]), is_json(fields)
         if scope["query_string"]:
             raise MalformedRequest("The inputs of a QUERY are its content; there may be no query string beside it.")
         async with self._contents.received(receive, fields) as content:
-            address, start = await self._service.locate_content(published, content, json=json)
-        select(_limited(fields, b"accept"), None, address)
+            address, start = await self._service.locator.locate_content(published, content, json=json)
+        select(limited(fields, b"accept"), None, address)
         seen = await self._service.look(address.id)
         if seen.run is None and seen.found is None:
-            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(_may_start, fields))
+            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(self._intent.may_start, fields))
         return see_other(address)
 
     async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
@@ -149,43 +155,37 @@ class Application:
         if (length := len(path) + 1 + len(query)) > self._max_target:
             raise TargetTooLong(f"It has {length} bytes; the limit is {self._max_target}.")
         if path in OWN_PATHS or path.startswith("/-/"):
-            page = self._pages(path, _limited(fields, b"accept"), root)
-            return validated(page, _limited(fields, b"if-none-match"))
+            page = self._pages(path, limited(fields, b"accept"), root)
+            return validated(page, limited(fields, b"if-none-match"))
         if not path.startswith("/r/"):
-            address, start = await self._service.locate(target, path[1:], query)
+            address, start = await self._service.locator.locate(target, path[1:], query)
             return await self._resource(scope, fields, address, start)
         id, _, rest = path[3:].partition("/")
-        address, start = self._service.locate_id(id)
+        if not rest:
+            id, dot, name = id.partition(".")
+            address, start = self._service.locator.locate_id(id, name if dot else None)
+            return await self._resource(scope, fields, address, start)
+        address, _ = self._service.locator.locate_id(id)
         if rest == "status":
             return self._status(address, fields, root)
         if rest == "events":
-            return events.respond(self._service, address, root, _text(fields, b"last-event-id"), receive)
-        if rest:
-            raise NotFound(f"A resource has no {rest[:40]!r}.")
-        return await self._resource(scope, fields, address, start)
+            return events.respond(self._service, address, root, text(fields, b"last-event-id"), receive)
+        raise NotFound(f"A resource has no {rest[:40]!r}.")
 
     async def _resource(self, scope: Scope, fields: Fields, address: Address, start: Start | None) -> Response:
-        choice = select(_limited(fields, b"accept"), _limited(fields, b"accept-encoding"), address)
-        ping = _is_ping(fields, address.id)
-        if ping and (run := self._service.runs.get(address.id)):
-            return responses.still_pending(*self._told(run))
+        choice = chosen(fields, address)
         address = choice.applied(address)
-        # The pending tag matches in no other state, so a ping is then a plain GET.
-        conditions = UNCONDITIONAL if ping else _conditions(fields)
+        conditions = _conditions(fields)
         seen = await self._service.look(address.id)
         if choice.wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
             page = await people.result_page(self._service, self._people, seen.found, address, conditions)
             return page or await self._resource(scope, fields, address, start)
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
             seen = await self._service.present(address, seen)
-        plain = conditions is UNCONDITIONAL and b"range" not in fields
-        if plain and isinstance(seen.found, Representation) and seen.found.body is not None:
-            # What most requests for a result want, at the price of a look.
-            return responses.ready(seen.found, address, address.base, dev=self._dev)
         start = start or partial(self._bind, scope)
-        answer = await self._service.answer(address, seen, conditions, start, partial(_may_start, fields))
-        if answer.decision is Decision.still_pending:
-            return responses.still_pending(*self._told(answer.run))
+        answer = await self._service.answer(address, seen, conditions, start, partial(self._intent.may_start, fields))
+        if answer.decision is Decision.still_pending and answer.run is not None:
+            return responses.still_pending(*self._service.tell(answer.run))
         if answer.decision is Decision.accepted:
             return self._accepted(address, answer, page=choice.wanted is Wanted.page)
         response = self._settled(scope, address, answer)
@@ -200,21 +200,17 @@ class Application:
             return await self._resource(scope, fields, address, start)
 
     async def _bind(self, scope: Scope) -> Resource:
-        return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
-
-    def _told(self, run: Run | None) -> tuple[Run, int | None, float]:
-        """What is told of a pending run: itself, its position, and the time that it is told."""
-        assert run is not None
-        return run, self._service.runs.position(run.id), self._service.clock.now()
+        return await self._service.locator.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
 
     def _accepted(self, address: Address, answer: Answer, *, page: bool) -> Response:
-        run, position, now = self._told(answer.run)
+        assert answer.run is not None
+        run, position, pace = self._service.tell(answer.run)
         base = address.base
-        document = pending_document(run, position, now, base)
+        document = pending_document(run, position, pace.eta, base)
         if not page:
-            return responses.accepted(run, position, now, base, document)
+            return responses.accepted(run, position, pace, base, document)
         body = self._people.waiting(document, base, "")
-        return responses.accepted_page(run, position, now, base, body)
+        return responses.accepted_page(run, position, pace, base, body)
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
         found = answer.found
@@ -231,7 +227,7 @@ class Application:
     def _status(self, address: Address, fields: Fields, root: str) -> Response:
         base = "../../"
         document = status_of(self._service, address, base, root)
-        if negotiate(_limited(fields, b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
+        if negotiate(limited(fields, b"accept"), responses.STATUS_MEDIA_TYPE.decode()) is Wanted.page:
             page = self._people.waiting(document, base, f"../{address.id}")
             return responses.page_response(page, control=b"no-store")
         response = responses.json_response(document, media_type=responses.STATUS_MEDIA_TYPE, control=b"no-store")
@@ -261,45 +257,8 @@ def _path(scope: Scope, root: str) -> str:
     return path.removeprefix(root) if root and path.startswith(root + "/") else path
 
 
-def _fields(headers: list[tuple[bytes, bytes]]) -> Fields:
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        for name in fields:
-            fields[name] = b", ".join(value for other, value in headers if other == name)
-    return fields
-
-
-def _limited(fields: Fields, name: bytes) -> bytes | None:
-    """A field that has to be parsed, and may be kept."""
-    value = fields.get(name)
-    if value is not None and len(value) > LONGEST_FIELD:
-        raise FieldsTooLarge(f"{name.decode()} has {len(value)} bytes; the limit is {LONGEST_FIELD}.")
-    return value
-
-
-def _text(fields: Fields, name: bytes) -> str:
-    """The same as text, empty where it is not there."""
-    return (_limited(fields, name) or b"").decode("latin-1")
-
-
-def _is_ping(fields: Fields, id: str) -> bool:
-    """Whether the pending tag is the one condition, which is what nearly every request is."""
-    return fields.get(b"if-none-match") == etag.pending_field(id) and b"if-match" not in fields
-
-
-def _may_start(fields: Fields) -> bool:
-    """Whether somebody asks, and not a page that embeds us or a browser that looks ahead."""
-    _refuse_if_only_cached(fields)
-    return fields.get(b"sec-fetch-mode") != b"no-cors" and b"prefetch" not in fields.get(b"sec-purpose", b"")
-
-
-def _refuse_if_only_cached(fields: Fields) -> None:
-    if b"cache-control" in fields and only_if_cached(_text(fields, b"cache-control")):
-        raise NotCached("Without only-if-cached this request waits for a run.")
-
-
 def _conditions(fields: Fields) -> Conditions:
-    match, none_match = _limited(fields, b"if-match"), _limited(fields, b"if-none-match")
+    match, none_match = limited(fields, b"if-match"), limited(fields, b"if-none-match")
     if match is None and none_match is None:
         return UNCONDITIONAL
     return Conditions(_tags(match), _tags(none_match))

@@ -39,7 +39,9 @@ FAILURES: Mapping[Kind, ProblemType] = MappingProxyType(
             "run-failed",
             500,
             "The run failed",
-            "The model raised an exception, or gave a result that cannot be encoded. This is remembered for an hour.",
+            "The model raised an exception, gave a result that cannot be encoded, or went beyond a limit of the "
+            "service, which `limit` then names: the size of its result or of its directory, or its processes. "
+            "`seconds` is how long it ran. This is remembered for an hour.",
             "Tell the model's owner the `id`: what happened is in the service's log. The model is deterministic, so "
             "the same request is likely to fail again.",
         ),
@@ -47,22 +49,24 @@ FAILURES: Mapping[Kind, ProblemType] = MappingProxyType(
             "run-timeout",
             500,
             "The run took longer than its time limit",
-            "The run was stopped at the model's time limit. This is remembered for a minute, or what the model says.",
+            "The run was stopped at the model's time limit, `limit`, after `seconds`. This is remembered for a minute, "
+            "or what the model says.",
             "Ask for less work, such as fewer steps, or ask the model's owner for a higher limit.",
         ),
         Kind.memory: ProblemType(
             "run-memory",
             500,
             "The run used more memory than its limit",
-            "The run was stopped at the model's memory limit. This is remembered for a minute, or what the model says.",
+            "The run was stopped at the model's memory limit, `limit`, after `seconds`. This is remembered for a "
+            "minute, or what the model says.",
             "Ask for less work, such as fewer points, or ask the model's owner for a higher limit.",
         ),
         Kind.poison: ProblemType(
             "run-poison",
             500,
             "The run was given up after several attempts",
-            "The run's process died three times, or was lost ten times. This is remembered for a minute, or what the "
-            "model says.",
+            "The run's process died three times, or was lost ten times: of its `attempts`, so many `crashed` and so "
+            "many were `lost`; the last took `seconds`. This is remembered for a minute, or what the model says.",
             "Tell the model's owner the `id`. A later request tries again.",
         ),
     }

@@ -53,6 +53,7 @@ def failure_document(failure: Failure, root: str) -> dict[str, Any]:
         "id": failure.id,
         "seconds": round(failure.seconds, 3),
         "attempt": failure.attempt,
+        **failure.facts,
     }
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from etagere.asgi.responses import NO_STORE, Receive, Response
 from etagere.errors import ContentTooLarge, Crowded, MalformedRequest, RequestTimeout, UnsupportedContent
-from etagere.service import Address
+from etagere.locator import Address
 
 OWN_PATHS = frozenset({"/", "/robots.txt"})
 JSON = "application/json"
@@ -35,8 +35,9 @@ def options(path: str) -> Response:
 
 
 def see_other(address: Address) -> Response:
-    """The resource by its alias; the reference is relative, so it holds behind any prefix."""
-    location = f"{address.base}r/{address.id}".encode("ascii")
+    """The resource by its alias, in the format that was named. The reference is relative, so any prefix may precede."""
+    format = f".{address.format}" if address.fixed else ""
+    location = f"{address.base}r/{address.id}{format}".encode("ascii")
     return Response(303, [(b"location", location), NO_STORE, (b"content-length", b"0")])
 
 

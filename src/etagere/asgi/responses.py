@@ -11,12 +11,12 @@ from typing import Any
 
 import orjson
 
-from etagere.core import pacing
 from etagere.core.etag import EntityTag, pending_field, ready_tag
 from etagere.core.lifecycle import Run, State
 from etagere.core.media import IDENTITY, compresses
+from etagere.core.pacing import Pace
 from etagere.core.representation import Representation
-from etagere.service import Address
+from etagere.locator import Address
 from etagere.variants import LEAST_CODED
 
 Headers = list[tuple[bytes, bytes]]
@@ -71,34 +71,35 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-def run_status(run: Run, position: int | None, now: float) -> bytes:
+def run_status(run: Run, position: int | None, eta: float | None) -> bytes:
     """The Run-Status field: a dictionary of structured fields (RFC 9651)."""
     status = "state=running" if run.state is State.running else "state=queued"
+    if position is None and eta is None and run.progress is None:
+        return status.encode("ascii")
     if run.progress is not None:
         status += f", progress={round(run.progress, 3)}"
-        left = pacing.eta(now - run.started if run.started else 0.0, run.progress)
-        if left is not None:
-            status += f", eta={round(left)}"
+    if eta is not None:
+        status += f", eta={round(eta)}"
     if position is not None:
         status += f", position={position}"
     return status.encode("ascii")
 
 
-def still_pending(run: Run, position: int | None, now: float) -> Response:
+def still_pending(run: Run, position: int | None, pace: Pace) -> Response:
     """R304p: the pending tag matched, nothing is there yet."""
-    return Response(304, _pending_headers(run, position, now), pending=run.id)
+    return Response(304, _pending_headers(run, position, pace), pending=run.id)
 
 
-def accepted(run: Run, position: int | None, now: float, base: str, document: dict[str, Any]) -> Response:
+def accepted(run: Run, position: int | None, pace: Pace, base: str, document: dict[str, Any]) -> Response:
     """R202: the run is recorded; `document` is the status document, `base` leads from this URI to the root."""
     body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)]
+    headers = [*_pending_headers(run, position, pace), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)]
     return Response(202, headers, body, pending=run.id)
 
 
-def accepted_page(run: Run, position: int | None, now: float, base: str, page: bytes) -> Response:
+def accepted_page(run: Run, position: int | None, pace: Pace, base: str, page: bytes) -> Response:
     """R202 for a person: the waiting page instead of the status document."""
-    headers = [*_pending_headers(run, position, now), *_links(run.id, base), *html_headers(page)]
+    headers = [*_pending_headers(run, position, pace), *_links(run.id, base), *html_headers(page)]
     return Response(202, headers, page, pending=run.id)
 
 
@@ -150,13 +151,13 @@ def html_headers(page: bytes) -> Headers:
     return [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
 
 
-def _pending_headers(run: Run, position: int | None, now: float) -> Headers:
+def _pending_headers(run: Run, position: int | None, pace: Pace) -> Headers:
     return [
         (b"etag", pending_field(run.id)),
         NO_STORE,
-        (b"retry-after", b"%d" % pacing.retry_after(now - run.created)),
+        (b"retry-after", b"%d" % pace.retry_after),
         PENDING_VARY,
-        (b"run-status", run_status(run, position, now)),
+        (b"run-status", run_status(run, position, pace.eta)),
     ]
 
 

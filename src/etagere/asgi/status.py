@@ -6,25 +6,33 @@ from datetime import UTC, datetime
 from typing import Any
 
 from etagere.asgi.problems import failure_document
-from etagere.core import pacing
+from etagere.core.etag import short_digest
 from etagere.core.lifecycle import Run, State
-from etagere.core.representation import Failure, Kind, Representation
-from etagere.service import Address, Service
+from etagere.core.representation import Difference, Failure, Kind, Representation
+from etagere.locator import Address
+from etagere.service import Service
 
 
 def status_of(service: Service, address: Address, base: str, root: str) -> dict[str, Any]:
     """The document of whatever state the resource is in."""
     id, now = address.id, service.clock.now()
-    run = service.runs.get(id)
+    run, ghost = service.asked.pending(id), service.cache.ghost(id)
+    difference = _difference(ghost.difference) if ghost and ghost.difference else None
     if run is not None:
-        return pending_document(run, service.runs.position(id), now, base)
+        position = service.runs.position(id)
+        eta = service.pacer.pace(run, position, now).eta
+        return pending_document(run, position, eta, base, difference)
     found = service.cache.get(id)
-    return _document(id, address.model, base, **_finished(found, root))
+    return _document(id, address.model, base, **_finished(found, root), nondeterministic=difference)
 
 
-def pending_document(run: Run, position: int | None, now: float, base: str) -> dict[str, Any]:
-    """The document of a run that has not ended."""
-    left = pacing.eta(now - run.started if run.started else 0.0, run.progress)
+def pending_document(
+    run: Run, position: int | None, eta: float | None, base: str, difference: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The document of a run that has not ended; `eta` is the seconds left, if that is known.
+
+    `difference` tells of earlier runs, whose results were not the same.
+    """
     return _document(
         run.id,
         run.model,
@@ -34,9 +42,10 @@ def pending_document(run: Run, position: int | None, now: float, base: str) -> d
         progress=run.progress,
         message=run.message or None,
         position=position,
-        eta=None if left is None else round(left, 1),
+        eta=None if eta is None else round(eta, 1),
         created=_timestamp(run.created),
         started=_timestamp(run.started),
+        nondeterministic=difference,
     )
 
 
@@ -54,6 +63,10 @@ def _finished(found: Representation | Failure | None, root: str) -> dict[str, An
         "problem": problem,
         **times,
     }
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    return {"first": short_digest(found.first), "later": short_digest(found.later), "seen": _timestamp(found.seen)}
 
 
 def _document(id: str, model: str, base: str, **state: Any) -> dict[str, Any]:

@@ -21,8 +21,14 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
 
 
+def blob_name(digest: bytes) -> str:
+    """What a blob is called: `ab/abcdef…`, the digest in hexadecimal below its first two digits."""
+    text = digest.hex()
+    return f"{text[:2]}/{text}"
+
+
 class Blobs:
-    """The blob directory; a name is `ab/abcdef…`, the digest in hexadecimal below its first two digits."""
+    """The blob directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
@@ -30,8 +36,11 @@ class Blobs:
 
     def name(self, digest: bytes) -> str:
         """The name of the content with this SHA-256."""
-        text = digest.hex()
-        return f"{text[:2]}/{text}"
+        return blob_name(digest)
+
+    def name_of(self, path: Path) -> str:
+        """The name of the blob at this path."""
+        return f"{path.parent.name}/{path.name}"
 
     def path(self, name: str) -> Path:
         """The absolute path of a blob."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +11,29 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from etagere.caches.blobs import blob_name
 from etagere.core.media import CODINGS, IDENTITY
-from etagere.core.representation import Failure, Kind, Representation, Resource
+from etagere.core.representation import Difference, Failure, Ghost, Kind, Representation, Resource
 from etagere.errors import Evicted, InternalError
 
-REPRESENTATION = (
+_SELECT = (
     "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns"
-    " FROM representation LEFT JOIN body USING (id) WHERE id = ?"
+    " FROM representation LEFT JOIN body USING (id) WHERE id"
 )
+REPRESENTATION = f"{_SELECT} = ?"
+BEHIND = f"{_SELECT} > ? ORDER BY id LIMIT 256"
 # A variant lies behind its primary: its key is the id, a dot and its name, and "/" is what follows ".".
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
-FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail FROM failure WHERE id = ? AND expires > ?"
+GHOST = "SELECT id, uri, digest, seconds, first, later, seen FROM ghost LEFT JOIN difference USING (id) WHERE id = ?"
+FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail, facts FROM failure WHERE id = ? AND expires > ?"
 
 
 class Kept(NamedTuple):
-    """What the cache has now, the digest that its ghost had, and the ids and files that had to go."""
+    """What the cache has now, how what was given differs from what there was, and the ids and files that had to go."""
 
     finished: Representation | Failure
-    digest_before: bytes | None = None
+    difference: Difference | None = None
     evicted: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -36,7 +41,7 @@ class Kept(NamedTuple):
 class Records:
     """How rows are kept: blobs lie below `directory`, `size` bytes at most in all, `ghosts` at most.
 
-    A new representation is safe from eviction for `keep` seconds.
+    A new representation is safe from eviction for `keep` seconds, or as long as it is `awaited`.
     """
 
     directory: Path
@@ -47,7 +52,7 @@ class Records:
     def representation(self, row: tuple[Any, ...]) -> Representation | None:
         """The representation of a row, or None where its body is not what was put there."""
         key, form, media_type, size, created, seconds, digest, body, file, mtime_ns = row
-        if file is None and (body is None or hashlib.sha256(body).digest() != digest):
+        if not _is_sound(digest, size, body, file):
             return None
         path = None if file is None else self.directory / file
         id, _, name = key.partition(".")
@@ -63,15 +68,16 @@ class Records:
         there = self._sound(connection, given.id)
         kept = there or given
         before = _keep_ghost(connection, resource, kept.digest, given.seconds, now)
+        difference = _keep_difference(connection, resource, there.digest if there else before, given.digest, now)
         if there is not None:
-            return Kept(there, before)
+            return Kept(there, difference)
         connection.execute("DELETE FROM failure WHERE id = ?", (given.id,))
         # Variants of a primary that was lost may be those of other bytes.
         stale = _delete(connection, given.id)
-        _insert(connection, given, file, now, now + self.keep)
+        _insert(connection, given, file, now, now + max(self.keep, given.awaited))
         evicted = self._evict(connection, given.id, now)
         self._trim_ghosts(connection)
-        return Kept(given, before, (*stale, *evicted))
+        return Kept(given, difference, (*stale, *evicted))
 
     def keep_variant(
         self, connection: apsw.Connection, primary: Representation, given: Representation, file: str | None, now: float
@@ -93,21 +99,25 @@ class Records:
     def keep_failure(self, connection: apsw.Connection, resource: Resource, given: Failure, now: float) -> Kept:
         """Keep it, unless there is a representation."""
         there = self._sound(connection, given.id)
-        before = _keep_ghost(connection, resource, None, given.seconds, now)
+        _keep_ghost(connection, resource, None, given.seconds, now)
         if there is not None:
-            return Kept(there, before)
+            return Kept(there)
         connection.execute("DELETE FROM failure WHERE expires <= ?", (now,))
         connection.execute(
-            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (given.id, given.kind, given.created, given.seconds, given.expires, given.attempt, given.detail),
+            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail, facts)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*_known(given), given.detail, json.dumps(given.facts)),
         )
         self._trim_ghosts(connection)
-        return Kept(given, before)
+        return Kept(given)
 
-    def drop_unsound(self, connection: apsw.Connection, id: str) -> None:
-        """Forget the representation if its body is not what was put there, still."""
-        self._sound(connection, id)
+    def drop_unsound(self, connection: apsw.Connection, id: str) -> tuple[bytes, bytes | None] | None:
+        """Forget the representation if its body is not what was put there, still; its digest, and what is there."""
+        rows: Any = connection.execute(REPRESENTATION, (id,)).fetchall()
+        if not rows or self.representation(rows[0]) is not None:
+            return None
+        connection.execute("DELETE FROM representation WHERE id = ?", (id,))
+        return rows[0][6], rows[0][7]
 
     def _sound(self, connection: apsw.Connection, id: str) -> Representation | None:
         rows = connection.execute(REPRESENTATION, (id,)).fetchall()
@@ -152,10 +162,23 @@ class Records:
         connection.executemany("DELETE FROM failure WHERE id = ?", forgotten)
 
 
+def _is_sound(digest: bytes, size: int, body: bytes | None, file: str | None) -> bool:
+    """Whether a row is what was put there; the content of a file is not looked at."""
+    if file is not None:
+        return file == blob_name(digest)
+    return body is not None and len(body) == size and hashlib.sha256(body).digest() == digest
+
+
 def failure(row: tuple[Any, ...]) -> Failure:
     """The failure of a row."""
-    given, kind, created, seconds, expires, attempt, detail = row
-    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt)
+    given, kind, created, seconds, expires, attempt, detail, facts = row
+    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, json.loads(facts))
+
+
+def ghost(row: tuple[Any, ...]) -> Ghost:
+    """The ghost of a row."""
+    id, uri, digest, seconds, *found = row
+    return Ghost(id, uri, digest, seconds, None if found[0] is None else Difference(*found))
 
 
 def touch(connection: apsw.Connection, used: Iterable[tuple[float, str]]) -> None:
@@ -198,6 +221,10 @@ def _fields(given: Representation) -> tuple[str, str, str, int, float, float, by
     return given.key, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
 
 
+def _known(given: Failure) -> tuple[str, str, float, float, float, int]:
+    return given.id, given.kind, given.created, given.seconds, given.expires, given.attempt
+
+
 def _total(connection: apsw.Connection, column: str) -> int:
     (total,) = connection.execute(f"SELECT {column} FROM total").fetchall()[0]  # noqa: S608
     assert isinstance(total, int)
@@ -219,3 +246,17 @@ def _keep_ghost(
     )
     assert before is None or isinstance(before, bytes)
     return before
+
+
+def _keep_difference(
+    connection: apsw.Connection, resource: Resource, before: bytes | None, given: bytes, now: float
+) -> Difference | None:
+    if before in (None, given):
+        return None
+    assert before is not None
+    difference = Difference(before, given, now)
+    connection.execute(
+        "INSERT OR REPLACE INTO difference (id, model, first, later, seen) VALUES (?, ?, ?, ?, ?)",
+        (resource.id, resource.model, before, given, now),
+    )
+    return difference

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
 from etagere.caches.lent import Lent
+from etagere.caches.prints import with_printed
 from etagere.caches.recent import Recent
 from etagere.caches.records import Kept, Records
-from etagere.core.representation import INLINE_BYTES, Failure, Ghost, Representation, Resource
+from etagere.caches.stored import StoredBodies
+from etagere.core.etag import short_digest
+from etagere.core.representation import INLINE_BYTES, Difference, Failure, Ghost, Printed, Representation, Resource
 from etagere.database import Database
 from etagere.logs import get_logger
 from etagere.ports import Clock
@@ -33,9 +38,10 @@ class SqliteCache:
     """The `Cache` of a single service, and its `Variants`.
 
     `size_limit` bounds the bytes on disk, `memory_limit` those in memory. A representation that
-    nobody has asked for is not evicted for `keep` seconds after it was put, so that whoever waits
-    for it finds it.
-    `nondeterministic` counts the resources that were computed again with another result.
+    nobody has asked for is not evicted for `keep` seconds after it was put, nor while it is `awaited`,
+    so that whoever waits for it finds it.
+    `nondeterministic` counts the results that were others than those before, by model, since the start;
+    `stored` checks what is kept.
     """
 
     def __init__(
@@ -48,7 +54,7 @@ class SqliteCache:
         keep: float = 90.0,
         ghosts: int = GHOSTS,
     ) -> None:
-        self.nondeterministic = 0
+        self.nondeterministic: Counter[str] = Counter()
         self._database = database
         self._clock = clock
         self._blobs = Blobs(directory)
@@ -57,6 +63,9 @@ class SqliteCache:
         # Held from a blob's arrival to its row's commit, and while blobs without a row are removed.
         self._files = asyncio.Lock()
         self._lent = Lent(clock)
+        self.stored = StoredBodies(
+            database, self._blobs, self._records, self._files, self.discard, self._remove_unnamed
+        )
         self._touched: dict[str, float] = {}
         self._flushed = clock.now()
 
@@ -73,20 +82,22 @@ class SqliteCache:
 
     def ghost(self, id: str) -> Ghost | None:
         """See `Cache.ghost`."""
-        row = self._database.read("SELECT id, uri, digest, seconds FROM ghost WHERE id = ?", (id,))
+        row = self._database.read(records.GHOST, (id,))
         if row is None:
             return None
         self._touch(id)
-        return Ghost(*row)
+        return records.ghost(row)
 
-    async def put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
+    ) -> Representation | Failure:
         """See `Cache.put`. A file that is moved in stays where it was until that is recorded.
 
         Raises:
             InternalError: the id is that of another canonical URI.
         """
         # Cut short between a blob and its row, it would leave the one without the other.
-        return await asyncio.shield(self._put(resource, finished))
+        return await asyncio.shield(self._put(resource, finished, printed))
 
     def variant(self, id: str, name: str) -> Representation | None:
         """See `Variants.variant`."""
@@ -101,6 +112,12 @@ class SqliteCache:
         """See `Variants.put_variant`."""
         return await asyncio.shield(self._put_variant(primary, given))
 
+    async def file(self, representation: Representation) -> Path | None:
+        """See `Variants.file`."""
+        if representation.path is not None:
+            (await self._opened(representation.path, representation)).close()
+        return representation.path
+
     async def stream(
         self, representation: Representation, start: int = 0, stop: int | None = None
     ) -> AsyncIterator[bytes]:
@@ -111,8 +128,7 @@ class SqliteCache:
             return
         if start == stop:
             self._lent.lend(representation.path)
-        wanted = representation.path, representation.size, representation.mtime_ns
-        file = await asyncio.to_thread(self._blobs.open, *wanted)
+        file = await self._opened(representation.path, representation)
         reading: asyncio.Future[bytes] | None = None
         try:
             file.seek(start)
@@ -139,20 +155,15 @@ class SqliteCache:
         self._recent.drop(id)
         await self._let_go(dropped)
 
-    async def sweep(self) -> int:
-        """Remove what a crash left in the blob directory without a row; how many files that was."""
-        async with self._files:
-            found = await asyncio.to_thread(lambda: list(self._blobs.names()))
-            named = {row[0] for row in self._database.rows("SELECT file FROM representation WHERE file IS NOT NULL")}
-            orphans = [name for name in found if name not in named]
-            await asyncio.to_thread(self._blobs.remove, orphans)
-        return len(orphans)
-
     async def close(self) -> None:
         """Finish what concerns files and note what was used; the database is closed after this."""
         await self._remove_unnamed(self._lent.end())
         async with self._files:
             self._flush()
+
+    async def _opened(self, path: Path, wanted: Representation) -> BinaryIO:
+        await self.stored.confirm(path)
+        return await asyncio.to_thread(self._blobs.open, path, wanted.size, wanted.mtime_ns)
 
     def _load(self, id: str) -> Representation | Failure | None:
         found: Representation | Failure | None = self._load_representation(id)
@@ -168,7 +179,7 @@ class SqliteCache:
         found = self._records.representation(row)
         if found is None:
             log.error("a body is not what was put: it is discarded", id=key)
-            self._database.post(partial(self._records.drop_unsound, id=key))
+            self._database.post(partial(self.stored.set_aside, key=key))
         else:
             self._recent.put(found)
         return found
@@ -186,23 +197,30 @@ class SqliteCache:
             self._touched = {}
             self._database.post(partial(records.touch, used=pairs))
 
-    async def _put(self, resource: Resource, finished: Representation | Failure) -> Representation | Failure:
+    async def _put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None
+    ) -> Representation | Failure:
         # What was used lately must not look old to the eviction.
         self._flush()
         if isinstance(finished, Failure):
             now = self._clock.now()
             action = partial(self._records.keep_failure, resource=resource, given=finished, now=now)
-            kept = await self._database.write(action)
+            kept = await self._database.write(with_printed(action, printed))
         else:
-            kept = await self._place(finished, partial(self._records.keep_representation, resource=resource))
-            if kept.digest_before not in (None, finished.digest):
-                self.nondeterministic += 1
-                log.warning(
-                    "nondeterministic: computed again with another result", id=kept.finished.id, model=resource.model
-                )
+            keep = with_printed(partial(self._records.keep_representation, resource=resource), printed)
+            kept = await self._place(finished, keep)
+            if kept.difference is not None:
+                self._report(resource, kept.difference)
         self._recent.put(kept.finished)
         await self._let_go(kept.evicted)
         return kept.finished
+
+    def _report(self, resource: Resource, difference: Difference) -> None:
+        self.nondeterministic[resource.model] += 1
+        digests = {"first": short_digest(difference.first), "later": short_digest(difference.later)}
+        log.warning(
+            "nondeterministic: computed again with another result", id=resource.id, model=resource.model, **digests
+        )
 
     async def _put_variant(self, primary: Representation, given: Representation) -> Representation:
         self._flush()
@@ -238,6 +256,9 @@ class SqliteCache:
                 row = self._database.read("SELECT mtime_ns FROM representation WHERE file = ?", (name,))
                 mtime_ns = await asyncio.to_thread(self._blobs.adopt, name, content, row[0] if row else None)
                 stored = replace(given, body=None, path=self._blobs.path(name), mtime_ns=mtime_ns)
+                # What is collected again after a crash is the blob itself, and not what was hashed just now.
+                if given.path != stored.path:
+                    self.stored.trust(name)
                 return await self._record(given, stored, keep, file=name)
         finally:
             await self._remove_unnamed([name])

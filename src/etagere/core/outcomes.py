@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import assert_never
 
 from etagere.core.lifecycle import Run
-from etagere.core.representation import Kind, Outcome, Resource
+from etagere.core.representation import Kind, Outcome, Printed, Resource
 
 
 def poisoned(run: Run, resource: Resource, now: float, output: str = "") -> Outcome:
     """The outcome of a run whose attempts are used up."""
     detail = f"Its process died {run.crashes} times and was lost {run.losses} times."
-    return Outcome(resource, run.attempt, Kind.poison, run.started or now, now, detail=detail, output=output)
+    facts = {"attempts": run.crashes + run.losses, "crashed": run.crashes, "lost": run.losses}
+    started = run.started or now
+    return Outcome(resource, run.attempt, Kind.poison, started, now, detail=detail, output=output, facts=facts)
+
+
+def printed(outcome: Outcome) -> Printed | None:
+    """What an outcome has for operators, where it has anything."""
+    if not outcome.output and not outcome.traceback:
+        return None
+    ended = outcome.resource.id, outcome.attempt, str(outcome.kind), outcome.finished
+    return Printed(*ended, output=outcome.output, traceback=outcome.traceback)
 
 
 def explain(outcome: Outcome) -> str:
@@ -23,9 +33,9 @@ def explain(outcome: Outcome) -> str:
         case Kind.failed:
             return f"The run failed {ran}: {outcome.detail}"
         case Kind.timeout:
-            return f"The run was stopped {ran}, its time limit."
+            return f"The run was stopped {ran}: {outcome.detail}, its time limit."
         case Kind.memory:
-            return f"The run was stopped {ran} because it used more memory than its limit."
+            return f"The run was stopped {ran}: {outcome.detail}, its memory limit."
         case Kind.poison:
             return f"The run was given up. {outcome.detail}"
         case Kind.succeeded:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,8 +41,8 @@ class Outcome:
     """The end of a run, on its way to the collector.
 
     `path` is the file that holds a succeeded run's bytes; it is the collector's to move or remove,
-    with the directory around it. `detail` is for clients, `traceback` and `output` (the last
-    64 KiB printed) for operators. Times are seconds since the epoch.
+    with the directory around it. `detail` and `facts` (members of a problem document) are for clients,
+    `traceback` and `output` (the last 64 KiB printed) for operators. Times are seconds since the epoch.
     """
 
     resource: Resource
@@ -54,6 +55,7 @@ class Outcome:
     detail: str = ""
     traceback: str = ""
     output: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -65,7 +67,8 @@ class Outcome:
 class Representation:
     """A finished result, or a variant of it in another format or content coding (`derived`).
 
-    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`.
+    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`. A client may
+    ask for it for the first time within `awaited` seconds, which is no part of what it is.
     """
 
     id: str
@@ -80,6 +83,7 @@ class Representation:
     mtime_ns: int = 0
     coding: str = IDENTITY
     derived: bool = False
+    awaited: float = field(default=0.0, compare=False)
 
     @property
     def name(self) -> str:
@@ -94,7 +98,10 @@ class Representation:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A remembered failure, refusals included; forgotten at `expires` (seconds since the epoch)."""
+    """A remembered failure, refusals included; forgotten at `expires` (seconds since the epoch).
+
+    `facts` are more members of its problem document, as JSON has them.
+    """
 
     id: str
     kind: Kind
@@ -103,13 +110,43 @@ class Failure:
     seconds: float
     expires: float
     attempt: int = 1
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What an attempt has left for operators; `outcome` is a `Kind`, or `crashed`. `finished` is since the epoch."""
+
+    id: str
+    attempt: int
+    outcome: str
+    finished: float
+    output: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two runs of one resource did not give the same bytes.
+
+    `first` is the SHA-256 of what there was, `later` that of what another run gave, `seen` when it did (seconds
+    since the epoch).
+    """
+
+    first: bytes
+    later: bytes
+    seen: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ghost:
-    """What outlives the bytes of a resource: its canonical URI, the digest once known, the last run's time."""
+    """What outlives the bytes of a resource: its canonical URI, the digest once known, the last run's time.
+
+    `difference` is there once a run of it gave other bytes than the one before.
+    """
 
     id: str
     uri: str
     digest: bytes | None
     seconds: float | None
+    difference: Difference | None = None

@@ -1,14 +1,16 @@
-"""The process that writes a result in another format: `python -m etagere.formats.convert FROM SOURCE TO TARGET`.
+"""The process that writes a result in another format: `python -m etagere.formats.convert FROM SOURCE TO TARGET …`.
 
 A process of its own, because the libraries for tables are large, start threads, and may well crash on
-what a model has written. Its exit status is 0; or 3, with the reason on standard output, where the
-result is no table; or 4 where there is no room.
+what a model has written. After the files stand its parent's process id and how many bytes of memory it
+may take. Its exit status is 0; or 3, with the reason on standard output, where the result is no table or
+too large a one; or 4 where there is no room on the disk.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -27,13 +29,16 @@ NO_ROOM_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 def main() -> None:
     """Convert one result."""
     die_with_parent(signal.SIGKILL)
-    source_format, source, target_format, target, parent = sys.argv[1:]
+    source_format, source, target_format, target, parent, memory = sys.argv[1:]
     if os.getppid() != int(parent):
         sys.exit(1)
+    # Of its data alone: libraries reserve addresses that they never use.
+    resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
     try:
         convert(source_format, Path(source), target_format, Path(target))
-    except NotTabular as reason:
-        sys.stdout.buffer.write(str(reason).encode("utf-8", "replace"))
+    except (NotTabular, MemoryError) as error:
+        reason = "it takes more memory than there is for that" if isinstance(error, MemoryError) else str(error)
+        sys.stdout.buffer.write(reason.encode("utf-8", "replace"))
         sys.exit(NOT_TABULAR)
     except OSError as error:
         if error.errno not in NO_ROOM_ERRORS:

@@ -27,9 +27,13 @@ def can_convert(source: str, target: str) -> bool:
 
 
 class Converter:
-    """Converts files; `close` ends the conversions under way, and no other begins."""
+    """Converts files; `close` ends the conversions under way, and no other begins.
 
-    def __init__(self) -> None:
+    A conversion may take `memory` bytes, by default half of the machine's.
+    """
+
+    def __init__(self, memory: int | None = None) -> None:
+        self._memory = memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         self._processes: set[asyncio.subprocess.Process] = set()
         self._closed = False
 
@@ -37,7 +41,7 @@ class Converter:
         """Write what is in the file `source` to the file `target`, which is not there yet.
 
         Raises:
-            NotTabular: the result is no table, or not one that the format can hold.
+            NotTabular: the result is no table, or not one that the format can hold or that fits into the memory.
             InternalError: it failed, or took too long; the log says why.
             StorageFull: there is no room for what it writes.
             Stopping: it was ended by `close`.
@@ -45,7 +49,7 @@ class Converter:
         self._go_on()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "etagere.formats.convert"),
-            *(source_format, str(source), target_format, str(target), str(os.getpid())),
+            *(source_format, str(source), target_format, str(target), str(os.getpid()), str(self._memory)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

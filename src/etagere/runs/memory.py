@@ -11,43 +11,41 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import sys
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
 from etagere.core.lifecycle import Event, Run, State, step
+from etagere.core.pacing import Places
 from etagere.core.representation import Resource
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
 from etagere.logs import get_logger
 from etagere.ports import Clock
 from etagere.runs import journal
+from etagere.runs.ordering import Entry, Lines, rank
+from etagere.runs.patience import Patience
 
 RETRY_AFTER_S = 5
 RANKS_VALID_S = 1.0
+LARGEST_BACKLOG = 256 * 1024 * 1024
+"""So many bytes of canonical URIs may be pending: a QUERY may bring megabytes."""
 
 log = get_logger("etagere.runs")
 
 
-class _Entry:
-    """A pending run and its place: `order` of submission, last known `rank`, `held` by a worker."""
-
-    __slots__ = ("held", "order", "rank", "run")
-
-    def __init__(self, run: Run, order: int) -> None:
-        self.run = run
-        self.order = order
-        self.rank = 0
-        self.held = False
-
-
 class MemoryRunTable:
-    """The `RunTable` of a single service.
+    """The `RunTable` of a single service, with its `Interest`.
 
     `concurrency` gives the limit of a model (`name@version`) or None, `queue_of` its queue, or None
     where there is no such model any more. `load` must be awaited before anything else.
+
+    A queued run that nobody has asked for during `patience`, in seconds, goes behind all others. It is dropped where
+    it takes the place of another, and if `needless` says of its model that what nobody wants is not to be computed.
+    `dropped` is told the ids.
     """
 
     def __init__(
@@ -57,16 +55,26 @@ class MemoryRunTable:
         max_pending: int,
         concurrency: Callable[[str], int | None],
         queue_of: Callable[[str], str | None],
+        *,
+        patience: float = math.inf,
+        needless: Callable[[str], bool] = lambda _: False,
+        dropped: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._max_pending = max_pending
         self._concurrency = concurrency
         self._queue_of = queue_of
-        self._entries: dict[str, _Entry] = {}
+        self._patience = Patience(patience)
+        self._needless = needless
+        self._dropped = dropped
+        # In the order of their turns.
+        self._entries: dict[str, Entry] = {}
         self._arriving: dict[str, tuple[str, asyncio.Task[Run]]] = {}
-        self._ready: dict[str, dict[str, OrderedDict[str, None]]] = {}
-        self._delayed: list[tuple[float, int, _Entry]] = []
+        self._backlog = 0
+        self._ready = Lines()
+        self._abandoned = Lines()
+        self._delayed: list[tuple[float, int, Entry]] = []
         self._held: Counter[str] = Counter()
         self._orders = itertools.count()
         self._ranked_at = float("-inf")
@@ -84,9 +92,11 @@ class MemoryRunTable:
         await self._database.write(partial(journal.forget_answered, now=self._clock.now()))
         # Through the writer, so that whatever was posted before is seen.
         found = await self._database.write(journal.select)
-        for run, _ in found:
-            self._place(self._add(run), replace(run, queue=sys.intern(self._queue_of(run.model) or run.queue)))
-        undelivered = [run for run, delivered in found if not delivered]
+        for run, size, _ in found:
+            self._backlog += size
+            queue = self._queue_of(run.model) or run.queue
+            self._place(self._add(run, size), run if queue == run.queue else replace(run, queue=sys.intern(queue)))
+        undelivered = [run for run, _, delivered in found if not delivered]
         await self._cancel([run for run in undelivered if self._queue_of(run.model) is None])
         event = Event.release if self._database.clean else Event.lose
         interrupted = [run.id for run in undelivered if run.state is State.running]
@@ -104,7 +114,7 @@ class MemoryRunTable:
         uri, recording = self._arriving.get(resource.id, (resource.uri, None))
         journal.check_collision(resource.id, uri, resource.uri)
         if recording is None:
-            self._check_capacity()
+            self._make_room(len(resource.uri))
             recording = asyncio.ensure_future(self._record(resource))
             self._arriving[resource.id] = resource.uri, recording
         # The others who wait for this commit do not depend on the one who asked first.
@@ -120,12 +130,13 @@ class MemoryRunTable:
         entry = self._entries.get(id)
         if entry is None or entry.held:
             return None
-        if self._clock.monotonic() - self._ranked_at >= RANKS_VALID_S:
-            self._rank()
+        now = self._clock.monotonic()
+        if now - self._ranked_at >= RANKS_VALID_S:
+            self._ranked, self._ranked_at = rank(self._entries.values()), now
         return entry.rank or self._ranked[entry.run.queue] + 1
 
     async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
-        """See `RunTable.claim`: the oldest run whose model is below its limit and whose delay is over."""
+        """See `RunTable.claim`: the first in turn whose model is below its limit and whose delay is over."""
         entry = self._next(queues)
         if entry is None:
             return None
@@ -136,13 +147,14 @@ class MemoryRunTable:
         self._database.post(partial(journal.save, run=claimed))
         return claimed, resource
 
-    def report(self, id: str, attempt: int, fraction: float, message: str) -> bool:
+    def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
         """See `RunTable.report`; kept in memory only."""
         entry = self._entries.get(id)
         if entry is None or entry.run.state is not State.running or entry.run.attempt != attempt:
             return False
-        entry.run = replace(entry.run, progress=fraction, message=message)
-        return True
+        if fraction is not None:
+            entry.run = replace(entry.run, progress=fraction, message=message)
+        return not (entry.abandoned and self._needless(entry.run.model))
 
     async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
         """See `RunTable.advance`.
@@ -164,25 +176,64 @@ class MemoryRunTable:
             log.warning("a run was not journalled", id=id, run_event=event.value, cause=repr(error.__cause__))
         return after
 
+    async def note(self, asked: Mapping[str, float]) -> None:
+        """See `Interest.note`."""
+        now = self._clock.monotonic()
+        for id, retry_after in asked.items():
+            if entry := self._entries.get(id):
+                self._patience.asked(id, now, retry_after)
+                self._turn(entry, abandoned=False)
+        for id in self._patience.exhausted(now):
+            entry = self._entries[id]
+            if self._needless(entry.run.model) and not entry.held:
+                self._drop(entry)
+            else:
+                self._turn(entry, abandoned=True)
+
     def counts(self) -> dict[State, int]:
         """How many runs are queued and running."""
         held = self._held.total()
         return {State.queued: len(self._entries) - held, State.running: held}
+
+    def places(self, at_once: int, model: str) -> Places:
+        """What there is for a model where `at_once` runs can go on in all."""
+        limit = self._concurrency(model) or at_once
+        return Places(min(at_once, limit), min(at_once - self._held.total(), limit - self._held[model]))
 
     async def _cancel(self, runs: Collection[Run]) -> None:
         await asyncio.gather(*(self.advance(run.id, Event.cancel) for run in runs))
         for model, number in Counter(run.model for run in runs).items():
             log.info("runs cancelled: their model's version is retired", model=model, runs=number)
 
-    def _check_capacity(self) -> None:
-        if len(self._entries) + len(self._arriving) >= self._max_pending:
-            raise OverCapacity(f"{self._max_pending} runs are pending.", retry_after=RETRY_AFTER_S)
+    def _make_room(self, size: int) -> None:
+        while self._is_full(size):
+            abandoned = self._abandoned.oldest()
+            if abandoned is None:
+                pending = len(self._entries) + len(self._arriving)
+                raise OverCapacity(f"{pending} runs are pending.", retry_after=RETRY_AFTER_S)
+            self._drop(abandoned)
+        self._backlog += size
+
+    def _is_full(self, size: int) -> bool:
+        pending = len(self._entries) + len(self._arriving)
+        return pending >= self._max_pending or (pending > 0 and self._backlog + size > LARGEST_BACKLOG)
+
+    def _drop(self, entry: Entry) -> None:
+        cancelled = step(entry.run, Event.cancel, self._clock.now())
+        self._place(entry, cancelled)
+        # Nobody waits for that: a restart that does not find it computes what nobody has asked for.
+        self._database.post(partial(journal.save, run=cancelled))
+        self._dropped(cancelled.id)
+        log.info("run dropped: nobody asks for it", id=cancelled.id, model=cancelled.model)
 
     async def _record(self, resource: Resource) -> Run:
         run = Run(resource.id, sys.intern(resource.model), sys.intern(resource.queue), self._clock.now())
         try:
             await self._database.write(partial(journal.insert, run=run, uri=resource.uri))
-            self._place(self._add(run), run)
+            self._place(self._add(run, len(resource.uri)), run)
+        except BaseException:
+            self._backlog -= len(resource.uri)
+            raise
         finally:
             del self._arriving[resource.id]
         return run
@@ -193,17 +244,20 @@ class MemoryRunTable:
             raise InternalError(f"The journal has no run {run.id}.")
         return Resource(run.id, row[0], run.model, run.queue)
 
-    def _add(self, run: Run) -> _Entry:
-        entry = self._entries[run.id] = _Entry(run, next(self._orders))
+    def _add(self, run: Run, size: int) -> Entry:
+        entry = self._entries[run.id] = Entry(run, next(self._orders), size)
+        self._patience.asked(run.id, self._clock.monotonic())
         return entry
 
-    def _place(self, entry: _Entry, run: Run) -> None:
+    def _place(self, entry: Entry, run: Run) -> None:
         """Make `run` the entry's, and put the entry where that belongs."""
         again = entry.held
         self._withdraw(entry)
         entry.run = run
         if run.ended:
             del self._entries[run.id]
+            self._backlog -= entry.size
+            self._patience.forget(run.id)
         elif run.state is State.running:
             entry.held = True
             self._held[run.model] += 1
@@ -212,47 +266,44 @@ class MemoryRunTable:
         else:
             self._enqueue(entry, first=again)
 
-    def _withdraw(self, entry: _Entry) -> None:
+    def _withdraw(self, entry: Entry) -> None:
         run = entry.run
-        if entry.held:
-            entry.held = False
-            self._held[run.model] -= 1
-            if not self._held[run.model]:
-                del self._held[run.model]
+        if not entry.held:
+            self._lines(entry).leave(entry)
             return
-        models = self._ready.get(run.queue, {})
-        waiting = models.get(run.model, OrderedDict())
-        waiting.pop(run.id, None)
-        if not waiting:
-            models.pop(run.model, None)
+        entry.held = False
+        self._held[run.model] -= 1
+        if not self._held[run.model]:
+            del self._held[run.model]
 
-    def _enqueue(self, entry: _Entry, first: bool) -> None:
-        waiting = self._ready.setdefault(entry.run.queue, {}).setdefault(entry.run.model, OrderedDict())
-        waiting[entry.run.id] = None
-        if first:
-            waiting.move_to_end(entry.run.id, last=False)
+    def _enqueue(self, entry: Entry, *, first: bool) -> None:
+        self._lines(entry).join(entry, first=first)
+        if first and not entry.abandoned:
             entry.rank = 1
 
-    def _next(self, queues: Collection[str]) -> _Entry | None:
+    def _turn(self, entry: Entry, *, abandoned: bool) -> None:
+        """Let an entry go to the end of the others' lines, where it is not there yet; out of a line it has its turn."""
+        if entry.abandoned is abandoned:
+            return
+        waiting = not entry.held and self._lines(entry).leave(entry)
+        entry.abandoned = abandoned
+        if waiting:
+            entry.order = next(self._orders)
+            self._entries[entry.run.id] = self._entries.pop(entry.run.id)
+            self._enqueue(entry, first=False)
+        self._ranked_at = float("-inf")
+
+    def _lines(self, entry: Entry) -> Lines:
+        return self._abandoned if entry.abandoned else self._ready
+
+    def _next(self, queues: Collection[str]) -> Entry | None:
         now = self._clock.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             entry = heapq.heappop(self._delayed)[2]
             if self._entries.get(entry.run.id) is entry and not entry.held:
                 self._enqueue(entry, first=True)
-        heads = (entry for queue in queues for entry in self._heads(queue))
-        return min(heads, key=lambda entry: entry.order, default=None)
+        return self._ready.next(queues, self._is_free) or self._abandoned.next(queues, self._is_free)
 
-    def _heads(self, queue: str) -> Iterator[_Entry]:
-        for model, waiting in self._ready.get(queue, {}).items():
-            limit = self._concurrency(model)
-            if limit is None or self._held[model] < limit:
-                yield self._entries[next(iter(waiting))]
-
-    def _rank(self) -> None:
-        # Entries stand in the order of their submission.
-        self._ranked = Counter()
-        for entry in self._entries.values():
-            if not entry.held:
-                self._ranked[entry.run.queue] += 1
-                entry.rank = self._ranked[entry.run.queue]
-        self._ranked_at = self._clock.monotonic()
+    def _is_free(self, model: str) -> bool:
+        limit = self._concurrency(model)
+        return limit is None or self._held[model] < limit

@@ -126,11 +126,12 @@ def _is_known_at_once(job: Job, directory: Path) -> bool:
     return job.concurrency is None and (directory / "result").stat().st_size <= QUICK_BYTES
 
 
-def renew(key: str, directory: Path, description: Description, count: int) -> NoReturn:
-    """Become a new interpreter that loads the program itself and runs this model."""
+def renew(key: str, directory: Path, description: Description, count: int | None) -> NoReturn:
+    """Become a new interpreter that loads the program itself and runs this model, with `count` threads if given."""
     (directory / "program.json").write_text(json.dumps(description))
     command = [sys.executable, "-P", "-m", "etagere.supervisor.child", key, str(directory)]
-    os.execve(sys.executable, command, {**os.environ, **threads(count)})  # noqa: S606
+    chosen = threads(count) if count is not None else {}
+    os.execve(sys.executable, command, {**os.environ, **chosen})  # noqa: S606
 
 
 def leave(status: int) -> NoReturn:

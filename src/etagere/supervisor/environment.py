@@ -19,7 +19,7 @@ def threads(count: int) -> dict[str, str]:
     return dict.fromkeys(_THREAD_VARIABLES, str(count))
 
 
-def for_models(environment: Mapping[str, str]) -> dict[str, str]:
-    """The service's environment without its own settings, with one thread and a fixed hash seed."""
+def for_models(environment: Mapping[str, str], count: int = 1, seed: int = 0) -> dict[str, str]:
+    """The service's environment without its own settings, with so many threads and a fixed hash seed."""
     kept = {name: value for name, value in environment.items() if not name.startswith("ETAGERE_")}
-    return {**kept, **threads(1), "PYTHONHASHSEED": "0"}
+    return {**kept, **threads(count), "PYTHONHASHSEED": str(seed)}

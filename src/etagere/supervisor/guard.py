@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Set
 from contextlib import suppress
+from itertools import chain
 
-from etagere.supervisor.linux import adopt_orphans, children, die_with_parent
+from etagere.supervisor.linux import adopt_orphans, below, children, die_with_parent
 
 _SECONDS = 0.5
 _TURN_SECONDS = 0.002
@@ -40,16 +42,24 @@ def stand_guard(service: int) -> int:
     os._exit(0)
 
 
-def end_children() -> None:
-    """Kill all children, and theirs when they have become ours, for as long as anything shows."""
+def end_children(spared: Callable[[], Set[int]] = frozenset) -> None:
+    """Kill all children but those `spared`, and theirs when they have become ours, for as long as anything shows.
+
+    Bounded, because what waits for a device cannot be killed.
+    """
     deadline = time.monotonic() + _SECONDS
-    while (left := children()) and time.monotonic() < deadline:
+    while (left := children() - spared()) and time.monotonic() < deadline:
+        kill_families(left)
         for pid in left:
-            kill(pid)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         time.sleep(_TURN_SECONDS)
+
+
+def kill_families(heads: Set[int]) -> None:
+    """Kill these processes and, before what they have started is orphaned level by level, everything below them."""
+    for pid in {*heads, *chain.from_iterable(map(below, heads))}:
+        kill(pid)
 
 
 def kill(pid: int) -> None:

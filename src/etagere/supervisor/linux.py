@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -27,13 +28,26 @@ def adopt_orphans() -> None:
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def children() -> set[int]:
-    """The process ids of this process's children, adopted ones and zombies included."""
-    try:
-        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    except OSError:
-        return set()
-    return {int(pid) for pid in listed.split()}
+def children(of: int | str = "self") -> set[int]:
+    """The process ids of a process's children, adopted ones and zombies included; none where it is gone."""
+    found: set[int] = set()
+    for task in _listed(f"/proc/{of}/task"):
+        with suppress(OSError):
+            found.update(map(int, Path(f"/proc/{of}/task/{task}/children").read_bytes().split()))
+    return found
+
+
+def below(process: int) -> Iterator[int]:
+    """The process ids of a process's descendants, whatever session they are in.
+
+    Those that come or go meanwhile may be missed, or be gone already.
+    """
+    seen, parents = {process}, [process]
+    while parents:
+        fresh = children(parents.pop()) - seen
+        seen |= fresh
+        parents += fresh
+        yield from fresh
 
 
 def other_threads() -> list[str]:
@@ -46,34 +60,20 @@ def other_threads() -> list[str]:
     return sorted(named.get(task, name) for task, name in tasks.items() if task != threading.get_native_id())
 
 
-def private_memory(session: int) -> int:
-    """The bytes of memory that the processes of this session share with nobody.
+def private_memory(process: int) -> int:
+    """The bytes of memory that a process shares with nobody; 0 where it is gone.
 
     Pages that a fork still shares with its parent do not count (proc_pid_smaps(5)).
     """
-    return sum(_private(pid) for pid in _members(session))
-
-
-def _members(session: int) -> Iterator[str]:
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            status = Path("/proc", pid, "stat").read_bytes()
-        except OSError:
-            continue
-        if session_of(status) == session:
-            yield pid
-
-
-def session_of(status: bytes) -> int | None:
-    """The session in the content of /proc/PID/stat; None where a process that was just vanishing left less."""
-    # The command's name stands in parentheses and may itself hold any character (proc_pid_stat(5)).
-    fields = status.rpartition(b")")[2].split(maxsplit=4)
-    return int(fields[3]) if len(fields) > 3 else None
-
-
-def _private(pid: str) -> int:
     try:
-        lines = Path("/proc", pid, "smaps_rollup").read_bytes().splitlines()
+        lines = Path(f"/proc/{process}/smaps_rollup").read_bytes().splitlines()
     except OSError:
         return 0
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,8 @@ from typing import Any, cast
 from etagere.errors import ImportFailed, LostProcess
 from etagere.logs import get_logger
 from etagere.supervisor.environment import for_models
+from etagere.supervisor.guard import kill
+from etagere.supervisor.linux import children
 from etagere.supervisor.program import Description
 from etagere.supervisor.wire import Unpacker, pack
 
@@ -23,6 +26,8 @@ log = get_logger("etagere.supervisor")
 GRACE_SECONDS = 0.5
 _HOPELESS_SECONDS = 5.0
 _FAREWELL_SECONDS = 2.0
+_BEAT_SECONDS = 1.0
+_BEATS_UNANSWERED = 5
 
 
 class Process:
@@ -42,14 +47,15 @@ class Process:
         """The id of its leader, session and group; None until it is known to be started."""
         return self._pid
 
-    def stop(self) -> None:
-        """Ask it to end, and kill it after a moment's grace."""
+    def stop(self, *, grace: bool = True) -> None:
+        """Ask it to end, and kill it after a moment's grace, or kill it at once."""
         if self._stopping:
             return
         self._stopping = True
-        self._signal(signal.SIGTERM)
-        self._loop.call_later(GRACE_SECONDS, self._signal, signal.SIGKILL)
-        self._loop.call_later(GRACE_SECONDS + _HOPELESS_SECONDS, self.lose, "its process cannot be killed")
+        seconds = GRACE_SECONDS if grace else 0.0
+        self._signal(signal.SIGTERM if grace else signal.SIGKILL)
+        self._loop.call_later(seconds, self._signal, signal.SIGKILL)
+        self._loop.call_later(seconds + _HOPELESS_SECONDS, self.lose, "its process cannot be killed")
 
     async def end(self) -> None:
         """Kill it, and return when it is gone. How it ended does not matter any more."""
@@ -88,11 +94,17 @@ class Process:
 
 
 class _Incarnation(asyncio.Protocol):
-    """One warm process, from its start to its death."""
+    """One warm process, from its start to its death.
 
-    def __init__(self) -> None:
-        self.ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+    While a run depends on it, it is asked each second whether it is there: one that is frozen is as good as dead.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[list[str]] = self._loop.create_future()
         self.alive = True
+        self._beating = False
+        self._unanswered = 0
         self._unpacker = Unpacker()
         self._processes: dict[int, Process] = {}
         self._tokens = 0
@@ -103,7 +115,7 @@ class _Incarnation(asyncio.Protocol):
             self._popen = subprocess.Popen(
                 [sys.executable, "-P", "-m", "etagere.supervisor.warm", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
-                env=for_models(os.environ),
+                env=environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -111,7 +123,7 @@ class _Incarnation(asyncio.Protocol):
 
     async def load(self, description: Description) -> list[str]:
         """Let it load the program; the names of the threads that this has left."""
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=self._socket)
+        await self._loop.create_unix_connection(lambda: self, sock=self._socket)
         self._send(description)
         return await self.ready
 
@@ -120,17 +132,21 @@ class _Incarnation(asyncio.Protocol):
         self._tokens += 1
         process = self._processes[self._tokens] = Process()
         self._send({"start": self._tokens, "model": model, "directory": str(directory)})
+        if not self._beating:
+            self._beating, self._unanswered = True, 0
+            self._loop.call_later(_BEAT_SECONDS, self._beat)
         return process
 
     async def end(self) -> None:
         """End it, and with it every run; returns when it is gone."""
         if self._transport is not None:
             self._transport.abort()
-        try:
-            await asyncio.to_thread(self._popen.wait, _FAREWELL_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            await asyncio.to_thread(self._popen.wait)
+        for insist in (self._kill, self._popen.kill):
+            try:
+                await asyncio.to_thread(self._popen.wait, _FAREWELL_SECONDS)
+            except subprocess.TimeoutExpired:
+                insist()
+        await asyncio.to_thread(self._popen.wait)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -138,6 +154,7 @@ class _Incarnation(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        self._unanswered = 0
         for message in self._unpacker.feed(data):
             self._hear(message)
 
@@ -150,6 +167,27 @@ class _Incarnation(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(ImportFailed("the process that imports the models died while it did", ""))
 
+    def _beat(self) -> None:
+        self._beating = self.alive and bool(self._processes)
+        if not self._beating:
+            return
+        if self._unanswered == _BEATS_UNANSWERED:
+            log.warning("the warm process does not answer any more and is killed")
+            self._kill()
+            assert self._transport is not None
+            self._transport.abort()
+            return
+        self._unanswered += 1
+        self._send({"beat": self._unanswered})
+        self._loop.call_later(_BEAT_SECONDS, self._beat)
+
+    def _kill(self) -> None:
+        """Kill the warm process; its guard, frozen or not, ends all that is left of it, and itself."""
+        if self._popen.poll() is None:
+            for pid in children(self._popen.pid):
+                kill(pid)
+            self._popen.send_signal(signal.SIGCONT)
+
     def _send(self, message: dict[str, Any]) -> None:
         assert self._transport is not None
         self._transport.write(pack(message))
@@ -158,6 +196,8 @@ class _Incarnation(asyncio.Protocol):
         match message:
             case {"started": token, "pid": pid}:
                 self._processes[token].started(pid)
+            case {"beat": _}:
+                pass
             case {"exited": token, "status": status}:
                 self._processes.pop(token).finish(status)
             case {"lost": token, "reason": reason}:
@@ -171,10 +211,16 @@ class _Incarnation(asyncio.Protocol):
 
 
 class Warm:
-    """The warm process of an application, started again on demand when it has died."""
+    """The warm process of an application, started again on demand when it has died.
 
-    def __init__(self, description: Description) -> None:
+    Its environment is that of the service, made fit for models, unless another is given. `threads` are the names of
+    those that import and setup have left.
+    """
+
+    def __init__(self, description: Description, environment: Mapping[str, str] | None = None) -> None:
+        self.threads: list[str] = []
         self._description = description
+        self._environment = environment
         self._starting = asyncio.Lock()
         self._current: _Incarnation | None = None
 
@@ -214,12 +260,14 @@ class Warm:
             log.warning("the warm process died and is started again")
             await self._current.end()
             self._current = None
-        fresh = _Incarnation()
+        fresh = _Incarnation(self._environment or for_models(os.environ))
         try:
-            threads = await fresh.load(self._description)
+            self.threads = await fresh.load(self._description)
         except BaseException:
             await fresh.end()
             raise
-        if threads:
-            log.warning("threads are left after import and setup: every run starts a new interpreter", threads=threads)
+        if self.threads:
+            log.warning(
+                "threads are left after import and setup: every run starts a new interpreter", threads=self.threads
+            )
         return fresh

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etagere.config import MAX_PROCESSES, MAX_RUN_DIR
 from etagere.core import media
 from etagere.core.representation import QUICK_BYTES, Kind, Outcome, Resource
 from etagere.errors import EtagereError
@@ -21,14 +21,17 @@ from etagere.parameters import Bound
 from etagere.ports import Clock
 from etagere.supervisor.directory import RunDirectory, UnusableResult, sweep
 from etagere.supervisor.fifo import Events, Fifo, Tail
-from etagere.supervisor.linux import private_memory
-from etagere.supervisor.process import Process, Warm
+from etagere.supervisor.limits import Limit, Limits, Watch
+from etagere.supervisor.process import GRACE_SECONDS, Process, Warm
 from etagere.supervisor.program import Description
 
 Report = Callable[[float, str], bool]
+Renew = Callable[[], bool]
 Echo = Callable[[bytes], object]
 
-_WATCH_SECONDS = 0.2
+RENEWAL_SECONDS = 1.0
+_WATCH_SECONDS = 0.1
+_SETTLE_SECONDS = 0.25
 
 log = get_logger("etagere.supervisor")
 
@@ -43,7 +46,7 @@ class Crashed(EtagereError):
 
 
 class Superseded(EtagereError):
-    """The attempt is no longer the current one; it was killed."""
+    """The attempt is no longer the current one, or nobody wants it any more; it was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +76,36 @@ class Order:
 class Supervisor:
     """Runs attempts, any number at once, in directories of their own below `directory`.
 
-    A result has at most `max_result` bytes. `echo` gets everything that models print, as it comes.
+    A result has at most `max_result` bytes, everything in an attempt's directory `max_run_dir`, and it has at most
+    `max_processes` processes at once. `echo` gets everything that models print, as it comes. `environment` is
+    that of the models, in place of the service's own.
     """
 
     def __init__(
-        self, program: Description, directory: Path, *, max_result: int, clock: Clock, echo: Echo | None = None
+        self,
+        program: Description,
+        directory: Path,
+        *,
+        max_result: int,
+        clock: Clock,
+        max_run_dir: int = MAX_RUN_DIR,
+        max_processes: int = MAX_PROCESSES,
+        echo: Echo | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._models: dict[str, dict[str, Any]] = program["models"]
         self._directory = directory.absolute()
         self._max_result = max_result
+        self._max_run_dir = max_run_dir
+        self._max_processes = max_processes
         self._clock = clock
         self._echo = echo
-        self._warm = Warm(program)
+        self._warm = Warm(program, environment)
+
+    @property
+    def threads(self) -> list[str]:
+        """The names of the threads that importing the models and their setup have left."""
+        return self._warm.threads
 
     async def start(self, kept: Collection[str] = ()) -> None:
         """Make the directory and start the warm process.
@@ -103,16 +124,16 @@ class Supervisor:
         await self._warm.close()
 
     @asynccontextmanager
-    async def run(self, order: Order, report: Report) -> AsyncIterator[Outcome]:
+    async def run(self, order: Order, report: Report, renew: Renew = lambda: True) -> AsyncIterator[Outcome]:
         """Execute one attempt; cancelling this kills it.
 
         The outcome is known when the result is whole; on leaving, the process is gone. The directory
         of a succeeded one is the caller's to remove; it holds the result's file. `report` is told the
-        progress, and is False when the attempt is no longer the current one.
+        progress, `renew` is called each second; either is False when the attempt is to be stopped.
 
         Raises:
             Crashed: the process died, or ended without a result.
-            Superseded: `report` said so.
+            Superseded: `report` or `renew` said so.
             LostProcess: the warm process died under it, or no process could be started.
             ImportFailed: the warm process had died, and the models do not import any more.
         """
@@ -120,7 +141,7 @@ class Supervisor:
         succeeded = False
         try:
             directory.create(order.parameters)
-            async with self._attempt(order, directory, report) as outcome:
+            async with self._attempt(order, directory, report, renew) as outcome:
                 succeeded = outcome.kind is Kind.succeeded
                 yield outcome
         finally:
@@ -128,20 +149,22 @@ class Supervisor:
                 await asyncio.to_thread(directory.remove)
 
     @asynccontextmanager
-    async def _attempt(self, order: Order, directory: RunDirectory, report: Report) -> AsyncIterator[Outcome]:
+    async def _attempt(
+        self, order: Order, directory: RunDirectory, report: Report, renew: Renew
+    ) -> AsyncIterator[Outcome]:
         is_command = "argv" in self._models[order.resource.model]
-        attempt = _Attempt(order, directory, self._max_result, report, Tail(self._echo), is_command)
+        attempt = _Attempt(order, directory, self._limits(order), report, Tail(self._echo), is_command)
         started = self._clock.now()
         with (
             Fifo(directory.path / "events", attempt.events.feed) as events,
             Fifo(directory.path / "output", attempt.output.feed) as output,
         ):
             process = await self._warm.run(order.resource.model, directory.path)
-            status = await attempt.supervise(process)
+            status = await attempt.supervise(process, renew)
             events.drain()
             output.drain()
-            end = attempt.conclude(status)
             try:
+                end = attempt.conclude(status)
                 yield Outcome(
                     order.resource,
                     order.attempt,
@@ -151,20 +174,16 @@ class Supervisor:
                     path=directory.result if end.kind is Kind.succeeded else None,
                     media_type=end.media_type,
                     detail=end.detail,
+                    facts=end.facts,
                     traceback=attempt.events.traceback if end.kind is Kind.failed else "",
                     output=attempt.output.text(),
                 )
             finally:
                 await process.end()
 
-
-class _Stop(Enum):
-    """Why we stopped a process."""
-
-    time = auto()
-    memory = auto()
-    size = auto()
-    superseded = auto()
+    def _limits(self, order: Order) -> Limits:
+        own = order.time_limit, order.memory_limit
+        return Limits(*own, self._max_result, self._max_run_dir, self._max_processes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +191,7 @@ class _End:
     kind: Kind
     detail: str = ""
     media_type: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 class _Attempt:
@@ -181,29 +201,31 @@ class _Attempt:
         self,
         order: Order,
         directory: RunDirectory,
-        max_result: int,
+        limits: Limits,
         report: Report,
         output: Tail,
         is_command: bool,
     ) -> None:
         self._order = order
         self._directory = directory
-        self._max_result = max_result
+        self._limits = limits
         self._report = report
         self._is_command = is_command
         self._process: Process | None = None
-        self._stopped: _Stop | None = None
-        self._whole = asyncio.get_running_loop().create_future()
+        self._crossed: Limit | None = None
+        self._superseded = False
+        self._known = asyncio.get_running_loop().create_future()
         self.events = Events(self._progress, self._done)
         self.output = output
 
-    async def supervise(self, process: Process) -> int:
-        """Keep the process within its limits until it ends; its wait status, 0 where the result is whole before."""
+    async def supervise(self, process: Process, renew: Renew) -> int:
+        """Keep the process within its limits until it ends; its wait status, 0 where the outcome is known before."""
         self._process = process
-        limit = asyncio.get_running_loop().call_later(self._order.time_limit, self._stop, _Stop.time)
+        limit = asyncio.get_running_loop().call_later(self._limits.time_limit, self._cross, self._limits.time)
         watch = asyncio.create_task(self._watch(process))
+        renewal = asyncio.create_task(self._renew(renew))
         try:
-            await asyncio.wait([process.ended, self._whole], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([process.ended, self._known], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             process.stop()
             await asyncio.wait([process.ended])
@@ -211,7 +233,9 @@ class _Attempt:
         finally:
             limit.cancel()
             watch.cancel()
-        return process.ended.result() if process.ended.done() else 0
+            renewal.cancel()
+        # Where we have ended it, it does not matter whether its end was reported.
+        return process.ended.result() if process.ended.done() and not self._is_stopped else 0
 
     def conclude(self, status: int) -> _End:
         """What this end means.
@@ -220,8 +244,10 @@ class _Attempt:
             Crashed: the process did not give an account of itself.
             Superseded: see `Supervisor.run`.
         """
-        if self._stopped is not None:
-            return self._cut_short(self._stopped)
+        if self._superseded:
+            raise Superseded("the attempt is no longer the current one")
+        if self._crossed is not None:
+            return _beyond(self._crossed)
         if self.events.refused is not None:
             return _End(Kind.refused, self.events.refused)
         if self.events.failed is not None:
@@ -241,60 +267,70 @@ class _Attempt:
         if said and _essence(given) != _essence(said):
             return _End(Kind.failed, _contradiction(declared, said))
         try:
-            found = self._directory.take(self.events.result if self._is_command else None, self._max_result)
+            found = self._directory.take(self.events.result if self._is_command else None, self._limits.max_result)
         except UnusableResult as unusable:
-            return _End(Kind.failed, str(unusable))
+            too_large = self._directory.size() > self._limits.max_result
+            return _beyond(self._limits.result) if too_large else _End(Kind.failed, str(unusable))
         if not found:
             raise self._crashed("its process ended without a result")
         return _End(Kind.succeeded, media_type=given)
 
-    def _cut_short(self, reason: _Stop) -> _End:
-        match reason:
-            case _Stop.time:
-                return _End(Kind.timeout, f"it took more than {self._order.time_limit:g} s")
-            case _Stop.memory:
-                return _End(Kind.memory, f"it used more than {self._order.memory_limit} bytes of memory")
-            case _Stop.size:
-                return _End(Kind.failed, f"the result has more than {self._max_result} bytes")
-            case _Stop.superseded:
-                raise Superseded("the attempt is no longer the current one")
-
     def _crashed(self, detail: str) -> Crashed:
         return Crashed(detail, self.output.text())
 
+    async def _renew(self, renew: Renew) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            if not renew():
+                self._supersede()
+
     async def _watch(self, process: Process) -> None:
-        told = False
+        watch, told = Watch(self._limits, self._directory), False
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
-                await self._check(process)
+                if process.pid is not None and (limit := await asyncio.to_thread(watch.crossed, process.pid)):
+                    self._cross(limit)
             except Exception:
                 # One look that fails must not be the last: the next one may find the limit exceeded.
                 if not told:
                     told = True
                     log.exception("the limits of a run could not be checked", id=self._order.resource.id)
 
-    async def _check(self, process: Process) -> None:
-        if self._directory.size() > self._max_result:
-            self._stop(_Stop.size)
-        limit, pid = self._order.memory_limit, process.pid
-        if limit is not None and pid is not None and await asyncio.to_thread(private_memory, pid) > limit:
-            self._stop(_Stop.memory)
-
     def _progress(self, fraction: float, message: str) -> None:
         if not self._report(fraction, message):
-            self._stop(_Stop.superseded)
+            self._supersede()
 
     def _done(self) -> None:
         # Whoever says so: a result that is whole, and read in one go, needs no trust in the process that left it.
-        concluded = self._is_command or self._stopped or self._whole.done()
+        concluded = self._is_command or self._is_stopped or self._known.done()
         if not concluded and self._directory.has_result(QUICK_BYTES):
-            self._whole.set_result(None)
+            self._know()
 
-    def _stop(self, reason: _Stop) -> None:
-        if self._process is not None and self._stopped is None:
-            self._stopped = reason
+    def _cross(self, limit: Limit) -> None:
+        if self._process is not None and not self._is_stopped:
+            self._crossed = limit
+            self._process.stop(grace=limit.grace)
+            # Ten thousand processes take their time to die, and nobody need wait for that to know.
+            seconds = _SETTLE_SECONDS + (GRACE_SECONDS if limit.grace else 0.0)
+            asyncio.get_running_loop().call_later(seconds, self._know)
+
+    def _supersede(self) -> None:
+        if self._process is not None and not self._is_stopped:
+            self._superseded = True
             self._process.stop()
+
+    def _know(self) -> None:
+        if not self._known.done():
+            self._known.set_result(None)
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._superseded or self._crossed is not None
+
+
+def _beyond(limit: Limit) -> _End:
+    return _End(limit.kind, limit.detail, facts=limit.facts)
 
 
 def _contradiction(declared: str | None, said: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from etagere.errors import ImportFailed
 from etagere.supervisor import child
-from etagere.supervisor.guard import end_children, kill, kill_group, stand_guard
+from etagere.supervisor.guard import end_children, kill_families, kill_group, stand_guard
 from etagere.supervisor.linux import adopt_orphans, children, die_with_parent, other_threads
 from etagere.supervisor.program import Description, Job, load
 from etagere.supervisor.spare import Spare, prepare
@@ -110,7 +110,10 @@ class WarmProcess:
     def _obey(self) -> bool:
         messages = self._channel.receive()
         for message in messages or ():
-            self._start(message["start"], message["model"], Path(message["directory"]))
+            if "start" in message:
+                self._start(message["start"], message["model"], Path(message["directory"]))
+            else:
+                self._channel.send(**message)
         return messages is not None
 
     def _start(self, token: int, key: str, directory: Path) -> None:
@@ -146,7 +149,7 @@ class WarmProcess:
             child.enter(directory)
             job = self._jobs[key]
             if job.function is not None and (self._threads or job.fresh or job.threads is not None):
-                child.renew(key, directory, self._description, job.threads or 1)
+                child.renew(key, directory, self._description, job.threads)
             status = child.run(job, directory)
         except BaseException:
             traceback.print_exc()
@@ -154,23 +157,31 @@ class WarmProcess:
             child.leave(status)
 
     def _reap(self) -> None:
+        left = False
         with suppress(ChildProcessError):
             while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                self._bury(ended.si_pid)
+                left |= self._bury(ended.si_pid)
+        if left:
+            # They may be many, and go on to fork.
+            end_children(self._ours)
 
-    def _bury(self, pid: int) -> None:
-        # Not yet waited for, the process keeps its id, so that the group is certainly its own.
-        if pid in self._runs:
-            kill_group(pid)
+    def _ours(self) -> set[int]:
+        return self._spared | self._runs.keys() | ({self._spare.pid} if self._spare else set())
+
+    def _bury(self, pid: int) -> bool:
+        """Whether a run has left processes behind, of which this may be one."""
         if self._spare is not None and pid == self._spare.pid:
             self._spare = None
-        ours = self._spared | self._runs.keys() | {pid} | ({self._spare.pid} if self._spare else set())
-        for orphan in children() - ours:
-            kill(orphan)
+        if pid not in self._runs:
+            os.waitpid(pid, 0)
+            return True
+        # Not yet waited for, the process keeps its id, so that the group is certainly its own.
+        kill_group(pid)
+        orphans = children() - self._ours()
+        kill_families(orphans)
         _, status = os.waitpid(pid, 0)
-        token = self._runs.pop(pid, None)
-        if token is not None:
-            self._channel.send(exited=token, status=status)
+        self._channel.send(exited=self._runs.pop(pid), status=status)
+        return bool(orphans)
 
 
 def main() -> None:

@@ -62,3 +62,10 @@ def family(gate: str) -> str:
     subprocess.run(away, check=True)
     wait(gate)
     return gate
+
+
+@app.model(version="1", concurrency=1, abandon="kill")
+def wanted(gate: str) -> str:
+    """Not to be computed for nobody."""
+    wait(gate)
+    return gate

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import mmap
 import os
 import signal
 import subprocess
@@ -86,6 +88,60 @@ def too_slow(x: int) -> int:
     begin("too_slow")
     time.sleep(60)
     return x
+
+
+@app.model(version="1", time_limit=0.4)
+def stops_itself(x: int) -> int:
+    begin("stops_itself")
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return x
+
+
+@app.model(version="1", failure_ttl=5.0)
+def dies(x: int) -> int:
+    begin("dies")
+    print("the secret is", x)
+    os._exit(1)
+
+
+@app.model(version="1")
+def multiplies(x: int, sessions: bool = False) -> int:
+    """A fork bomb, of a thousand processes if nobody ends it before."""
+    begin("multiplies")
+    forked = mmap.mmap(-1, 1000)
+    while (free := forked.find(b"\0")) >= 0:
+        forked[free] = 1
+        if os.fork() == 0 and sessions:
+            os.setsid()
+    while True:
+        time.sleep(60)
+
+
+@app.model(version="1", memory_limit=100 * MIB)
+def hides_what_it_swallows(x: int) -> int:
+    """In a process that has left the session, and whose parent has ended."""
+    begin("hides_what_it_swallows")
+    code = "import time; x = b'x' * (200 << 20); time.sleep(3600)"
+    leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {code!r}], start_new_session=True)"
+    subprocess.run([sys.executable, "-c", leave], check=True)
+    time.sleep(60)
+    return x
+
+
+@app.model(version="1")
+def fills_the_disk(x: int, size: int) -> int:
+    begin("fills_the_disk")
+    for n in itertools.count():
+        with open(str(n), "wb") as file:
+            file.write(b"x" * size)
+    return x
+
+
+@app.model(version="1", time_limit=10)
+def prints_for_ever(x: int) -> int:
+    begin("prints_for_ever")
+    while True:
+        os.write(1, b"x" * 65535 + b"\n")
 
 
 @app.model(version="1")

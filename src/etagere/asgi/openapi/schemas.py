@@ -11,6 +11,7 @@ Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
+_DIGEST: Schema = {"type": "string", "pattern": "^[a-z2-7]{10}$", "description": "As it stands in the ready tag."}
 _LINK: Schema = {"type": "string", "format": "uri-reference"}
 _FAULT: Schema = {
     "type": "object",
@@ -21,6 +22,7 @@ _FAULT: Schema = {
         "value": {**_TEXT, "description": "What was sent, shortened."},
     },
 }
+_UNITS = ("s", "bytes", "processes")
 _FORMAT: Schema = {"oneOf": [_TEXT, {"type": "object", "properties": {"name": _TEXT, "media_type": _TEXT}}]}
 
 
@@ -41,7 +43,14 @@ PROBLEM: Schema = record(
     versions={"type": "array", "items": _TEXT},
     id={**_TEXT, "description": "Of the resource whose run failed."},
     seconds={"type": "number", "description": "How long the run took."},
-    attempt={"type": "integer"},
+    attempt={"type": "integer", "description": "The number of the attempt that ended it."},
+    limit={
+        **record(["name", "value", "unit"], name=_TEXT, value={"type": "number"}, unit={"enum": [*_UNITS]}),
+        "description": "The limit that the run went beyond: the model's option, or the service's setting.",
+    },
+    attempts={"type": "integer", "description": "How many attempts there were before the run was given up."},
+    crashed={"type": "integer", "description": "How many of them died."},
+    lost={"type": "integer", "description": "How many of them were lost, with the service say."},
 )
 
 STATUS: Schema = record(
@@ -60,6 +69,10 @@ STATUS: Schema = record(
     started=_TIME,
     finished=_TIME,
     problem={"$ref": "#/components/schemas/Problem"},
+    nondeterministic={
+        **record(["first", "later", "seen"], first=_DIGEST, later=_DIGEST, seen=_TIME),
+        "description": "A run gave other bytes than the one before: the model is not deterministic.",
+    },
     links=record(["result", "status", "model"], result=_LINK, status=_LINK, model=_LINK),
 )
 

@@ -9,10 +9,10 @@ from typing import Protocol
 import pytest
 
 from etagere.core.media import IDENTITY
-from etagere.core.representation import Representation
+from etagere.core.representation import INLINE_BYTES, Representation
 from etagere.errors import Evicted
 from etagere.ports import Cache, Variants
-from etagere.testing import representation, resource
+from etagere.testing.samples import representation, resource
 
 
 class CacheWithVariants(Cache, Variants, Protocol):
@@ -73,6 +73,20 @@ class VariantsContract:
         kept = await cache.put_variant(primary, variant(primary, b"x"))
         await cache.discard(kept.key)
         assert (cache.get("a"), cache.variant("a", "csv")) == (primary, None)
+
+    async def test_the_file_to_make_a_variant_of(self, cache: CacheWithVariants) -> None:
+        """Has what was put, as long as that is kept."""
+        small = await _put(cache)
+        assert await cache.file(small) is None
+        body = b"x" * (INLINE_BYTES + 1)
+        large = await cache.put(resource("b"), representation("b", body))
+        assert isinstance(large, Representation)
+        path = await cache.file(large)
+        assert path is not None
+        assert path.read_bytes() == body
+        await cache.discard("b")
+        with pytest.raises(FileNotFoundError):
+            await cache.file(large)
 
 
 async def _put(cache: Cache) -> Representation:

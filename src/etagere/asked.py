@@ -1,0 +1,53 @@
+"""Who still asks: noted in memory with each request, told to the run table in batches."""
+
+from __future__ import annotations
+
+import asyncio
+
+from etagere.core.lifecycle import Run
+from etagere.logs import get_logger
+from etagere.pacer import Pacer
+from etagere.ports import Interest, RunTable
+from etagere.waiters import Waiters
+
+log = get_logger("etagere.asked")
+
+BATCH_SECONDS = 1.0
+"""What a batch costs goes by its ids, so it is better told in small ones."""
+
+
+class Asked:
+    """The pending runs that were asked for since the last batch. Who waits asks all the time."""
+
+    def __init__(self, interest: Interest, runs: RunTable, waiters: Waiters, pacer: Pacer) -> None:
+        self._interest = interest
+        self._runs = runs
+        self._waiters = waiters
+        self._pacer = pacer
+        self._ids: set[str] = set()
+
+    def note(self, id: str) -> None:
+        """Somebody asks for this run."""
+        self._ids.add(id)
+
+    def pending(self, id: str) -> Run | None:
+        """The pending run that somebody asks for: one look-up in memory, and a note of it."""
+        run = self._runs.get(id)
+        if run is not None:
+            self._ids.add(id)
+        return run
+
+    async def tell(self) -> None:
+        """Hand over what was noted, for those that are still pending."""
+        ids, self._ids = self._ids, set()
+        await self._interest.note({id: self._pacer.told(id) for id in ids if self._runs.get(id) is not None})
+
+    async def keep_telling(self) -> None:
+        """Tell it for ever, with those that somebody waits for."""
+        while True:
+            await asyncio.sleep(BATCH_SECONDS)
+            self._ids.update(self._waiters.ids)
+            try:
+                await self.tell()
+            except Exception:
+                log.exception("the run table was not told who asks")

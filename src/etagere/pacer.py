@@ -1,0 +1,92 @@
+"""Tells every client of a pending run when to ask again, and learns from each run that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from etagere.core import pacing
+from etagere.core.history import History
+from etagere.core.lifecycle import Run
+from etagere.core.pacing import Pace, Places
+from etagere.core.schedule import Schedule
+
+RENEWED_AFTER = 0.1
+"""A schedule is made anew, and the history saved, when that has grown by this share of itself."""
+
+
+class _Learnt:
+    """A model's history and the schedule made of it, `news` runs ago."""
+
+    __slots__ = ("history", "news", "schedule")
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.news = 0
+        self.schedule = Schedule.of(history.seconds) if history.seconds else None
+
+    def add(self, seconds: float) -> bool:
+        """Whether that made a new schedule."""
+        self.history.add(seconds)
+        self.news += 1
+        if self.news < RENEWED_AFTER * len(self.history.seconds):
+            return False
+        self.news = 0
+        self.schedule = Schedule.of(self.history.seconds)
+        return True
+
+
+class Pacer:
+    """Paces by the run times of each model (`name@version`).
+
+    `places` tells how many runs of a model may go on, `save` keeps a history. Runs that
+    were pending at `since` (seconds since the epoch) may have been told something by an earlier service.
+    """
+
+    def __init__(
+        self,
+        histories: Mapping[str, History],
+        places: Callable[[str], Places],
+        save: Callable[[str, History], None],
+        since: float,
+    ) -> None:
+        self._models = {model: _Learnt(history) for model, history in histories.items()}
+        self._places = places
+        self._save = save
+        self._since = since
+        self._told: dict[str, int] = {}
+
+    def pace(self, run: Run, position: int | None, now: float) -> Pace:
+        """The pace of a pending run; nothing is noted of it."""
+        learnt = self._models.get(run.model)
+        schedule = learnt.schedule if learnt else None
+        places = self._places(run.model) if schedule and run.started is None else None
+        return pacing.pace(run, position, now, schedule, places)
+
+    def tell(self, run: Run, position: int | None, now: float) -> Pace:
+        """The same for a client, who is then expected to ask again after `retry_after`."""
+        pace = self.pace(run, position, now)
+        # Every ping comes by here: a look-up, and most often no more.
+        if pace.retry_after > self._told.get(run.id, 0):
+            self._told[run.id] = pace.retry_after
+        return pace
+
+    def told(self, id: str) -> int:
+        """The longest Retry-After that any client of a pending run was given by this service."""
+        return self._told.get(id, pacing.SOONEST)
+
+    def told_at_most(self, run: Run) -> int:
+        """The longest Retry-After that any client of a pending run may have been given, by an earlier service too."""
+        known = self.told(run.id)
+        if run.created >= self._since:
+            return known
+        return max(known, pacing.LONGEST if run.model in self._models else pacing.LATEST)
+
+    def learn(self, model: str, seconds: float) -> None:
+        """A run of this model has ended after so many seconds."""
+        learnt = self._models.setdefault(model, _Learnt(History()))
+        if learnt.add(seconds):
+            self._save(model, learnt.history)
+
+    def forget(self, id: str) -> None:
+        """Nobody waits for this run any more."""
+        self._told.pop(id, None)

@@ -1,0 +1,179 @@
+"""`etagere doctor` on good and bad directories, and what it says of machines that are not this one."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.harness import Server
+from tests.test_cli import MODELS, etagere
+
+from etagere.doctor import Level, file_system, sqlite
+
+LARGE, SMALL = "/pattern?size=2000000", "/pattern?size=2000"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The data directory of a service that has two results and has been stopped."""
+    with Server.serve(MODELS, tmp_path / "data") as server:
+        for target in (LARGE, SMALL):
+            assert server.result(target).status == 200
+    return tmp_path / "data"
+
+
+def examined(data: Path, *arguments: str, **env: str) -> tuple[int, dict[str, str]]:
+    """The exit status, and the level and text of each finding by its subject."""
+    done = etagere("doctor", "--data", str(data), *arguments, cwd=data.parent, **env)
+    assert done.stderr == ""
+    found = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    return done.returncode, {rest.partition(": ")[0]: f"{level} {rest.partition(': ')[2]}" for level, rest in found}
+
+
+def contents(data: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in data.rglob("*")}
+
+
+def test_a_good_directory_is_left_as_it_is(data: Path) -> None:
+    before = contents(data)
+    status, found = examined(data, str(MODELS), ETAGERE_PORT="8080")
+    assert status == 0
+    assert contents(data) == before
+    assert found["stored results"] == "ok 2, of 2002000 bytes in all, are what was put"
+    assert found["lock"] == "ok no service runs on the data directory"
+    assert found[f"data directory {data}"].startswith("ok")
+    assert "quick@1" in found["models"]
+    assert found["settings"] == (
+        f"ok data={data} from the command line; max_pending=50 from Etagere(...); port=8080 from the environment;"
+        " the others have their defaults"
+    )
+    assert "SQLite" in found
+    assert {"versions", "file system", "space", "open files", "processes", "clock"} <= set(found)
+    assert "quarantine" not in found
+
+
+def test_what_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
+    status, found = examined(tmp_path / "new")
+    assert status == 0
+    assert found["stored results"] == "ok none yet"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_running_service_is_said_and_not_disturbed(tmp_path: Path) -> None:
+    with Server.serve(MODELS, tmp_path / "data") as server:
+        assert server.result(SMALL).status == 200
+        status, found = examined(tmp_path / "data")
+        assert status == 0
+        assert f"in use by process {server.pid}" in found["lock"]
+        assert found["stored results"].startswith("ok 1, of 2000 bytes")
+        assert server.result("/pattern?size=2001").status == 200
+
+
+def test_damaged_bodies_are_a_problem(data: Path) -> None:
+    (blob,) = (path for path in (data / "blobs").rglob("*") if path.is_file())
+    found = blob.stat()
+    body = blob.read_bytes()
+    blob.write_bytes(bytes([body[0] ^ 1]) + body[1:])
+    os.utime(blob, ns=(found.st_atime_ns, found.st_mtime_ns))
+    (blob.parent / ("0" * 64)).write_bytes(b"no row")
+    status, findings = examined(data)
+    assert status == 1
+    assert findings["stored results"].startswith("problem 1 of 2 are damaged")
+    assert findings["blobs"].startswith("warning 1 files belong to no result")
+    blob.unlink()
+    assert examined(data)[1]["stored results"].startswith("problem 1 of 2 are damaged")
+
+
+@pytest.mark.parametrize("how", ["no database", "another format"])
+def test_a_broken_database_is_a_problem(data: Path, how: str) -> None:
+    path = data / "etagere.sqlite3"
+    if how == "no database":
+        path.write_bytes(b"this is no database" * 1000)
+    else:
+        with path.open("r+b") as file:
+            file.seek(60)  # the user_version, in the header
+            file.write(b"\x00\x00\x00\x63")
+    status, found = examined(data)
+    assert status == 1
+    assert found["stored results"].startswith("problem the database cannot be used")
+
+
+def test_the_database_of_a_killed_service_is_read_with_its_log(tmp_path: Path) -> None:
+    server = Server.serve(MODELS, tmp_path / "data").start()
+    assert server.result(SMALL).status == 200
+    server.kill()
+    assert server.process is not None
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+    status, found = examined(tmp_path / "data")
+    assert (status, found["stored results"]) == (0, "ok 1, of 2000 bytes in all, are what was put")
+
+
+def test_what_others_may_read_is_a_warning(data: Path) -> None:
+    data.chmod(0o755)
+    (data / "quarantine").mkdir()
+    (data / "quarantine" / "something").touch()
+    os.utime(data / "lock", (time.time() + 900, time.time() + 900))
+    status, found = examined(data)
+    assert status == 0
+    assert found[f"data directory {data}"].startswith("warning has mode 0755")
+    assert found["quarantine"].startswith("warning 1 files")
+    assert found["clock"].startswith(f"warning {data}/lock was written")
+
+
+def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    status, found = examined(tmp_path / "data")
+    assert status == 1
+    assert found[f"data directory {tmp_path / 'data'}"].startswith("problem is a file")
+    assert found["lock"].startswith("problem")
+
+
+def test_settings_and_models_that_are_not_valid(tmp_path: Path) -> None:
+    status, found = examined(tmp_path / "data", ETAGERE_PORT="many")
+    assert (status, list(found)) == (1, ["settings"])
+    assert "the environment: port" in found["settings"]
+    status, found = examined(tmp_path / "data", str(MODELS.with_name("broken.py")))
+    assert status == 1
+    assert found["models"].startswith("problem")
+
+
+def test_room_and_limits(tmp_path: Path) -> None:
+    status, found = examined(tmp_path / "data", ETAGERE_CACHE_SIZE="900TiB", ETAGERE_MAX_WAITING="1000000000")
+    assert status == 0
+    assert "lower cache_size" in found["space"]
+    assert found["open files"].startswith("warning")
+    status, found = examined(tmp_path / "data", ETAGERE_MAX_RESULT="900TiB")
+    assert status == 1
+    assert "lower max_result" in found["space"]
+
+
+@pytest.mark.parametrize(
+    ("installed", "good"),
+    [
+        ("3.40.1", False), ("3.44.5", False), ("3.44.6", True), ("3.45.0", False), ("3.50.4", False), ("3.50.7", True),
+        ("3.51.0", False), ("3.51.2", False), ("3.51.3", True), ("3.52.0", False), ("3.53.0", True), ("3.54.1", True),
+    ],
+)  # fmt: skip
+def test_versions_of_sqlite(installed: str, good: bool) -> None:
+    assert sqlite(installed).level is (Level.ok if good else Level.problem)
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("ext4", "ok"),
+        ("nfs4", "problem"),
+        ("cifs", "problem"),
+        ("fuse.sshfs", "warning"),
+        ("fuseblk", "ok"),
+        ("tmpfs", "warning"),
+    ],
+)
+def test_file_systems(kind: str, level: str, tmp_path: Path) -> None:
+    place = tmp_path.resolve()
+    mounts = {Path("/"): "nfs", place.parent: kind}
+    assert file_system(place / "not" / "there", mounts).level == level
+    assert file_system(place, {}).level is Level.ok
