@@ -136,7 +136,7 @@ def r304r(answer: Answer, case: Case) -> None:
     assert {name.lower() for name in answer.headers} - {"date", "server", "content-length"} == ours
 
 
-def r200(answer: Answer, case: Case) -> None:
+def r200(answer: Answer, case: Case, cached: str = "hit") -> None:
     assert answer.status == 200
     assert answer.etag == case.ready
     assert int(answer["Content-Length"]) > 0
@@ -144,12 +144,16 @@ def r200(answer: Answer, case: Case) -> None:
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Content-Security-Policy"] == "sandbox"
     assert answer["Repr-Digest"].startswith("sha-256=:")
-    assert answer["Cache-Status"] == "etagere; hit"
+    assert answer["Cache-Status"] == f"etagere; {cached}"
     assert answer["Server-Timing"].startswith("run;dur=")
     assert answer["Vary"] == "Accept"
     assert 'rel="service-desc"' in answer["Link"]
     assert answer.headers["Last-Modified"] is None
     assert answer["Accept-Ranges"] == "bytes"
+
+
+def r200_waited(answer: Answer, case: Case) -> None:
+    r200(answer, case, "fwd=miss")
 
 
 def r206(answer: Answer, case: Case) -> None:
@@ -187,7 +191,16 @@ NONE, OTHER, PT, RT, ANY, RANGE = "no tag", "another tag", "pending tag", "ready
 WAIT, POLL = "no tag and a wait", "pending tag and a wait"
 ALL = [NONE, OTHER, PT, RT, ANY, RANGE, WAIT, POLL]
 ROWS: dict[State, dict[str, Callable[[Answer, Case], None]]] = {
-    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202, RANGE: r202, WAIT: r200, POLL: r200},
+    absent: {
+        NONE: r202,
+        OTHER: r202,
+        PT: r202,
+        RT: r304r,
+        ANY: r202,
+        RANGE: r202,
+        WAIT: r200_waited,
+        POLL: r200_waited,
+    },
     pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p, RANGE: r202, WAIT: r202, POLL: r304p},
     ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r, RANGE: r206, WAIT: r200, POLL: r200},
     refused: dict.fromkeys(ALL, e422),
