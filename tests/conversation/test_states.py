@@ -209,7 +209,8 @@ def r200(answer: Answer, case: Case, cached: str = "hit") -> None:
     assert answer["Accept-Ranges"] == "bytes"
 
 
-def r200_waited(answer: Answer, case: Case) -> None:
+def r200w(answer: Answer, case: Case) -> None:
+    """R200 to who has waited for it."""
     r200(answer, case, "fwd=miss")
 
 
@@ -251,16 +252,7 @@ NONE, OTHER, PT, RT, ANY, RANGE = "no tag", "another tag", "pending tag", "ready
 WAIT, POLL = "no tag and a wait", "pending tag and a wait"
 ALL = [NONE, OTHER, PT, RT, ANY, RANGE, WAIT, POLL]
 ROWS: dict[State, dict[str, Callable[[Answer, Case], None]]] = {
-    absent: {
-        NONE: r202,
-        OTHER: r202,
-        PT: r202,
-        RT: r304r,
-        ANY: r202,
-        RANGE: r202,
-        WAIT: r200_waited,
-        POLL: r200_waited,
-    },
+    absent: {NONE: r202, OTHER: r202, PT: r202, RT: r304r, ANY: r202, RANGE: r202, WAIT: r200w, POLL: r200w},
     pending: {NONE: r202, OTHER: r202, PT: r304p, RT: r304r, ANY: r304p, RANGE: r202, WAIT: r202, POLL: r304p},
     ready: {NONE: r200, OTHER: r200, PT: r200, RT: r304r, ANY: r304r, RANGE: r206, WAIT: r200, POLL: r200},
     refused: dict.fromkeys(ALL, e422),
