@@ -85,6 +85,12 @@ def table(rows: int) -> bytes:
     return b"".join(b"%d,%d\n" % (n, n * n) for n in range(rows))
 
 
+@app.model(version="1")
+def series(rows: int) -> dict[str, list[int]]:
+    """A table as a mapping of columns."""
+    return {"n": list(range(rows)), "square": [n * n for n in range(rows)]}
+
+
 @app.model(version="1", media_type="application/octet-stream")
 def pattern(size: int) -> bytes:
     """Bytes that differ from place to place."""
