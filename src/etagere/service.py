@@ -34,12 +34,13 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A decision with what is needed to say it."""
+    """A decision with what is needed to say it; `started` where this request, and no other, has started the run."""
 
     decision: Decision
     run: Run | None = None
     found: Representation | Failure | None = None
     tag: EntityTag | None = None
+    started: bool = False
 
 
 class Service:
@@ -138,7 +139,9 @@ class Service:
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
         self._admit(address, may_start)
-        return Answer(Decision.accepted, await self._starting.join(id, lambda: self._submit(start)))
+        first = id not in self._starting
+        run = await self._starting.join(id, lambda: self._submit(start))
+        return Answer(Decision.accepted, run, started=first)
 
     def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:

@@ -112,10 +112,13 @@ class Application:
         refuse_if_only_cached(fields)
         if not seconds:
             return response
+        started = response.started
         del response  # thousands may wait
         waited = await waiting.hold(self._service, id, receive, seconds)
         response = await self._answer(scope, fields, receive)
-        if waited and response.pending is not None:
+        if response.pending is None:
+            response.headers = responses.missed(response.headers, collapsed=not started)
+        elif waited:
             response.headers.append((b"preference-applied", b"wait=%d" % seconds))
         return response
 
@@ -207,10 +210,12 @@ class Application:
         run, position, pace = self._service.tell(answer.run)
         base = address.base
         document = pending_document(run, position, pace.eta, base)
-        if not page:
-            return responses.accepted(run, position, pace, base, document)
-        body = self._people.waiting(document, base, "")
-        return responses.accepted_page(run, position, pace, base, body)
+        if page:
+            response = responses.accepted_page(run, position, pace, base, self._people.waiting(document, base, ""))
+        else:
+            response = responses.accepted(run, position, pace, base, document)
+        response.started = answer.started
+        return response
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
         found = answer.found
