@@ -222,6 +222,9 @@ def test_pages_of_problems_find_the_root_from_everywhere(server: Server, path: s
     page = page_of(answer, 404 if path != "/%ff" else 400)
     sheet = page.one("link", rel="stylesheet").attributes["href"] or ""
     assert sheet == "../" * (path.count("/") - 1) + "-/static/style.css"
+    kind = server.get(path).json()["type"].rpartition("/")[2]
+    links = [a.attributes["href"] for a in page.all("a") if a.text == kind]
+    assert links == ["../" * (path.count("/") - 1) + f"-/problems/{kind}"]
 
 
 def test_a_field_beyond_the_limit_is_no_page(server: Server) -> None:
