@@ -22,7 +22,8 @@ app = etagere.Etagere()
 
 @app.model(version="1", examples=[{"word": "it's <b>"}])
 def hostile(word: Annotated[str, Field(description="</td><script>alert(1)</script>")] = "<i>",
-            level: Annotated[int, Field(ge=1, lt=9)] = 2, sizes: list[float] = [], way: Literal["up", "down"] = "up",
+            level: Annotated[int, Field(ge=1, lt=9, description="How much of `word`.")] = 2,
+            sizes: list[float] = [], way: Literal["up", "down"] = "up",
             limit: float | None = None) -> str:
     """Repeats `word` & <img src=x onerror=alert(1)>.
 
@@ -130,3 +131,13 @@ def test_the_type_of_a_problem_leads_to_its_page(server: Server) -> None:
 
 def test_code_spans_escape_and_mark() -> None:
     assert code_spans("a `b<c` & `d") == "a <code>b&lt;c</code> &amp; <code>d</code>"
+    assert code_spans("a ``b`` c") == "a <code>b</code> c"
+
+
+@pytest.mark.parametrize("path", ["/", "/-/models/hostile", "/-/docs"])
+def test_what_a_model_says_in_backticks_is_code_on_every_page(server: Server, path: str) -> None:
+    text = server.get(path, Accept=PAGE).body.decode()
+    assert "Repeats <code>word</code> &amp; &lt;img" in text
+    assert "`" not in text
+    if path != "/":
+        assert "of <code>word</code>" in text
