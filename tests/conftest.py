@@ -11,7 +11,8 @@ TESTS = Path(__file__).parent
 UNMEASURED = {"docs", "examples", "faults", "scripts", "servers"}
 # The fixtures of modules that start something.
 SHARED = {
-    "attacked", "granian", "hostile", "made", "place", "reported", "served", "server", "service", "shared", "uvicorn",
+    "attacked", "granian", "hostile", "made", "place", "reported", "served", "server", "service", "shared", "uncut",
+    "uvicorn",
 }  # fmt: skip
 
 
