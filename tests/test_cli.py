@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,30 @@ def test_help_teaches() -> None:
     assert "TARGET" in etagere("serve", "--help").stdout
 
 
+def test_the_version_is_told() -> None:
+    done = etagere("--version")
+    assert (done.returncode, done.stdout) == (0, f"etagere {version('etagere')}\n")
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("", "Serving no models (in a browser: {url}/)\n"),
+        ("area", "Serving {url}/area (in a browser: {url}/-/models/area)\n"),
+        ("area side", "Serving {url}/area, {url}/side (in a browser: {url}/)\n"),
+    ],
+)
+def test_the_first_line_says_where_the_models_are(tmp_path: Path, models: str, said: str) -> None:
+    file = tmp_path / "shapes.py"
+    declared = (f"@app.model(version='1')\ndef {name}(x: float) -> float:\n    return x\n" for name in models.split())
+    file.write_text("import etagere\napp = etagere.Etagere()\n" + "".join(declared))
+    with Server.serve(file, tmp_path / "data") as server:
+        assert server.printed.decode() == said.format(url=server.url)
+        page = server.printed.decode().rpartition(" ")[2].rstrip(")\n")
+        answer = server.get(page.removeprefix(server.url), Accept="text/html")
+        assert (answer.status, answer["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
 def test_id_prints_the_canonical_uri_and_the_id(file: Path) -> None:
     done = etagere("id", str(file), "area", "-p", "radius=2.50")
     assert done.stdout.split() == ["/area@1?radius=2.5", resource_id("/area@1?radius=2.5")]
@@ -92,6 +117,8 @@ def test_every_fault_of_the_parameters_is_named(file: Path) -> None:
     assert done.returncode == 2
     assert "radius:" in done.stderr
     assert "colour:" in done.stderr
+    assert "etagere: 2 faults in the parameters:" in done.stderr
+    assert "etagere: 1 fault in the parameters:" in etagere("id", str(file), "area").stderr
     assert "NAME=VALUE" in etagere("id", str(file), "area", "-p", "radius").stderr
 
 
