@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.harness import Server
 
@@ -271,7 +272,28 @@ def test_a_changed_source_with_the_same_version_is_warned_of(file: Path, tmp_pat
     file.write_text(MODEL.replace("3 *", "4 *"))
     with Server.serve(file, data) as changed:
         assert changed.result("/area?radius=1").json() == 3.0
-    assert b"its version did not" not in first.printed + same.printed
+    with Server.serve(file, data) as again:
+        pass
+    file.write_text(MODEL)
+    with Server.serve(file, data) as back:
+        pass
+    assert b"its version did not" not in first.printed + same.printed + back.printed
+    assert changed.printed.count(b"its version did not") == again.printed.count(b"its version did not") == 1
+
+
+def test_a_source_that_another_python_read_is_not_compared(file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server.serve(file, data):
+        pass
+    database = apsw.Connection(str(data / "etagere.sqlite3"))
+    database.execute("UPDATE source SET hash = '2.7:01234567'")
+    database.close()
+    with Server.serve(file, data) as upgraded:
+        pass
+    file.write_text(MODEL.replace("3 *", "4 *"))
+    with Server.serve(file, data) as changed:
+        pass
+    assert b"its version did not" not in upgraded.printed
     assert b"its version did not" in changed.printed
 
 
