@@ -258,6 +258,7 @@ def test_nothing_that_a_model_says_becomes_markup(hostile: Server) -> None:
     pages = [
         page_of(hostile.get("/", Accept=CHROME)),
         page_of(hostile.get("/-/models/hostile", Accept=CHROME)),
+        page_of(hostile.get("/-/docs", Accept=CHROME)),
         page_of(hostile.get("/hostile", Accept=CHROME)),
         page_of(hostile.get("/hostile?refuse=true", Accept=CHROME), 422),
         page_of(hostile.get(f"/r/{refused.json()['id']}/status", Accept=CHROME)),
