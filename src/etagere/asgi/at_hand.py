@@ -71,4 +71,6 @@ def chosen(fields: Fields, address: Address) -> Choice:
         NotAcceptable: there is no such format, or no such coding.
         FieldsTooLarge: it is said at too great a length.
     """
+    if b"accept" not in fields and b"accept-encoding" not in fields:
+        return Choice(Wanted.representation, address.formats[0])
     return select(limited(fields, b"accept"), limited(fields, b"accept-encoding"), address)

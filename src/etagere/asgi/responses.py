@@ -74,6 +74,8 @@ async def disconnected(receive: Receive) -> None:
 def run_status(run: Run, position: int | None, eta: float | None) -> bytes:
     """The Run-Status field: a dictionary of structured fields (RFC 9651)."""
     status = "state=running" if run.state is State.running else "state=queued"
+    if position is None and eta is None and run.progress is None:
+        return status.encode("ascii")
     if run.progress is not None:
         status += f", progress={round(run.progress, 3)}"
     if eta is not None:
