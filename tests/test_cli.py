@@ -317,6 +317,19 @@ def test_a_retired_version_is_served_from_the_cache_and_else_gone(file: Path, tm
         assert server.get("/area@3?radius=1").status == 404
 
 
+def test_what_was_changed_within_a_second_does_not_run_as_it_was(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    (tmp_path / "factors.py").write_text("three = 3\n")
+    for factor in (3, 5):
+        file.write_text("import factors\n" + MODEL.replace("3 *", f"{factor} * factors.three *"))
+        (tmp_path / "factors.py").write_text(f"three = {factor}\n")
+        for changed in (file, tmp_path / "factors.py"):
+            os.utime(changed, (1e9, 1e9))
+        assert etagere("run", str(file), "area", "-p", "radius=1").stdout == f"{factor**2}.0"
+
+
 def test_dev_follows_the_source(file: Path, tmp_path: Path) -> None:
     with Server.serve(file, tmp_path / "data", "--dev") as server:
         first = server.result("/area?radius=1")

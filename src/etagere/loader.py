@@ -20,6 +20,8 @@ def load(target: str) -> Etagere:
         ImportFailed: the module does not import; carries the traceback.
         StartError: there is no such file or attribute, or no single application in it.
     """
+    # Bytecode knows its source by size and second: what is changed within one and is as long would run as it was.
+    sys.dont_write_bytecode = True
     place, colon, attribute = target.rpartition(":") if ":" in target else (target, "", "")
     try:
         module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)

@@ -67,6 +67,8 @@ def load(description: Description) -> Mapping[str, Job]:
         ImportFailed: the owner's code raised; carries the traceback.
     """
     sys.path[:] = description["sys_path"]
+    # As in the loader: no bytecode of the owner's modules, which might be that of another source.
+    sys.dont_write_bytecode = True
     for name, file in description["modules"]:
         _guarded(f"{Path(file).name} does not import", _import, name, file)
     jobs = {key: _guarded(f"{key} cannot be loaded", _job, entry) for key, entry in description["models"].items()}
