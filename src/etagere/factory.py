@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from etagere.asgi.cors import Cors
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
+    from etagere.core.pacing import Places
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
@@ -124,18 +125,18 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     registry, retired = await _versions(registry, database, dev=settings.dev)
     outbox = Outbox(database)
     waiters = Waiters(settings.max_waiting)
+    pacer = await _pacer(registry, database, clock, lambda model: runs.places(settings.runs, model))
+    ended = partial(_ended, waiters, pacer)
     runs = MemoryRunTable(
         database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry),
-        patience=settings.patience, needless=partial(_is_needless, registry), dropped=waiters.wake,
+        patience=settings.patience, needless=partial(_is_needless, registry), dropped=ended,
     )  # fmt: skip
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    pacer = await _pacer(registry, settings.runs, database, runs, clock)
-    cancelled = partial(_ended, waiters, pacer)
-    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=cancelled)
+    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled = partial(_settled, engine, cancelled)
+    settled = partial(_settled, engine, ended)
     limit = settings.max_result
     collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=limit, settled=settled)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
@@ -231,14 +232,11 @@ def _ended(waiters: Waiters, pacer: Pacer, id: str) -> None:
     pacer.forget(id)
 
 
-async def _pacer(
-    registry: Registry, at_once: int, database: Database, runs: MemoryRunTable, clock: SystemClock
-) -> Pacer:
+async def _pacer(registry: Registry, database: Database, clock: SystemClock, places: Callable[[str], Places]) -> Pacer:
     from etagere.pacer import Pacer
     from etagere.runs.histories import Histories
 
     histories = Histories(database)
-    places = partial(runs.places, at_once)
     return Pacer(await histories.load(registry.models), places, histories.save, clock.now())
 
 
