@@ -1,6 +1,7 @@
 """The models that the benchmarks ask for."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -59,3 +60,30 @@ def file(size: int) -> Path:
     with path.open("wb") as made:
         made.truncate(size)
     return path
+
+
+@app.model(version="1", time_limit=1.0)
+def overstay(processes: int, n: int) -> int:
+    """Take longer than the limit, with children that do not end when they are asked to."""
+    _crossing(time.monotonic() + 1.0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(processes):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(60)
+    return n
+
+
+@app.model(version="1", memory_limit=64 << 20)
+def hoard(n: int) -> int:
+    """Take more memory than the limit."""
+    _crossing(time.monotonic())
+    taken = bytearray(os.urandom(1 << 20) * 128)
+    time.sleep(60)
+    return n + len(taken)
+
+
+def _crossing(moment: float) -> None:
+    """Leave behind when the limit is crossed; the monotonic clock is one for all processes of a machine."""
+    Path(os.environ["BENCHMARK_CROSSED"]).write_text(str(moment))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -49,6 +50,28 @@ def refusing(x: int) -> int:
 def failing(x: int) -> int:
     """Raises."""
     raise ValueError(str(x))
+
+
+@app.model(version="1", time_limit=0.2, failure_ttl=3600)
+def hanging(x: int) -> int:
+    """Takes too long."""
+    time.sleep(60)
+    return x
+
+
+@app.model(version="1", memory_limit=64 << 20, failure_ttl=3600)
+def hoarding(x: int) -> int:
+    """Takes too much memory."""
+    hoard = b"1" * (96 << 20)
+    time.sleep(60)
+    return x + len(hoard)
+
+
+@app.model(version="1", failure_ttl=3600)
+def crashing(x: int) -> int:
+    """Dies."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return x
 
 
 if os.environ.get("RETIRED"):

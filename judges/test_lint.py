@@ -26,14 +26,22 @@ TOLERATED_OF = {
         "200 page",
         "FRESHNESS_NO_CACHE_NO_VALIDATOR",
     ): "a result's tags are those of its bytes, and its page has none",
+    (
+        "206 several",
+        "PARTIAL_WITHOUT_RANGE",
+    ): "with several parts each has a Content-Range, and the head must not have one (RFC 9110 §15.3.7.2)",
 }
 JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ORIGIN = "https://elsewhere.example"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
 class Ask(NamedTuple):
-    """A request, and the statuses that are right for it. PENDING and READY stand for the tags of the resource."""
+    """A request, and the status that is right for it.
+
+    PENDING and READY stand for the tags of the resource, ID for its id, and LAST for that of its last event.
+    """
 
     status: int
     target: str
@@ -57,6 +65,8 @@ ANSWERS = {
     "200 page": Ask(200, "/gated?gate=open", {"Accept": HTML}),
     "206": Ask(206, "/gated?gate=open", {"Range": "bytes=0-9"}),
     "206 file": Ask(206, "/large?fill=1", {"Range": "bytes=1000000-1999999"}),
+    "206 several": Ask(206, "/many?n=400", {"Range": "bytes=0-9, 100-199"}),
+    "206 coded": Ask(206, "/many?n=400", {"Accept-Encoding": "gzip", "Range": "bytes=0-9"}),
     "416": Ask(416, "/large?fill=1", {"Range": "bytes=9999999-"}),
     "202 waited": Ask(202, "/gated?gate=shut", {"Prefer": "wait=1"}),
     "304 waited": Ask(304, "/gated?gate=shut", {"Prefer": "wait=1", "If-None-Match": "PENDING"}),
@@ -64,6 +74,8 @@ ANSWERS = {
     "QUERY": Ask(303, "/gated", JSON, "QUERY", b'{"gate":"open"}'),
     "QUERY without a type": Ask(400, "/gated", method="QUERY", content=b"gate=open"),
     "QUERY of another type": Ask(415, "/gated", {"Content-Type": "text/plain"}, "QUERY", b"gate=open"),
+    "QUERY too large": Ask(413, "/gated", {**FORM, "Content-Length": "999999999"}, "QUERY", b"gate=open"),
+    "QUERY that stops": Ask(408, "/gated", {**FORM, "Content-Length": "99"}, "QUERY", b"gate=open"),
     "OPTIONS": Ask(204, "/gated?gate=open", method="OPTIONS"),
     "preflight": Ask(204, "/gated", {"Origin": ORIGIN, "Access-Control-Request-Method": "QUERY"}, "OPTIONS"),
     "200 elsewhere": Ask(200, "/gated?gate=open", {"Origin": ORIGIN}),
@@ -79,6 +91,9 @@ ANSWERS = {
     "422": Ask(422, "/refusing?x=1"),
     "431": Ask(431, "/gated?gate=open", {"If-None-Match": f'"{"a" * 9000}"'}),
     "500": Ask(500, "/failing?x=1"),
+    "500 timeout": Ask(500, "/hanging?x=1"),
+    "500 memory": Ask(500, "/hoarding?x=1"),
+    "500 poison": Ask(500, "/crashing?x=1"),
     "501": Ask(501, "/gated?gate=open", method="BREW"),
     "503 over capacity": Ask(503, "/gated?gate=more"),
     "503 not started": Ask(503, "/gated?gate=never", {"Sec-Purpose": "prefetch"}),
@@ -86,7 +101,10 @@ ANSWERS = {
     "models page": Ask(200, "/", {"Accept": HTML}),
     "model": Ask(200, "/-/models/gated"),
     "model page": Ask(200, "/-/models/gated", {"Accept": HTML}),
+    "304 models": Ask(304, "/", {"If-None-Match": "*"}),
+    "304 model": Ask(304, "/-/models/gated", {"If-None-Match": "*"}),
     "documentation": Ask(200, "/-/docs"),
+    "304 documentation": Ask(304, "/-/docs", {"If-None-Match": "*"}),
     "problems": Ask(200, "/-/problems/"),
     "problem": Ask(200, "/-/problems/refused"),
     "problem page": Ask(200, "/-/problems/refused", {"Accept": HTML}),
@@ -97,6 +115,7 @@ ANSWERS = {
     "style": Ask(200, "/-/static/style.css"),
     "status": Ask(200, "/r/ID/status"),
     "events": Ask(200, "/r/ID/events"),
+    "events 204": Ask(204, "/r/ID/events", {"Last-Event-ID": "LAST"}),
     "status page": Ask(200, "/r/ID/status", {"Accept": HTML}),
 }
 ASKED_BY_REDBOT = [name for name, ask in ANSWERS.items() if ask.method == "GET" and not ask.fields and name != "414"]
@@ -104,14 +123,16 @@ ASKED_BY_REDBOT = [name for name, ask in ANSWERS.items() if ask.method == "GET" 
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with a run that goes on, one result of each size, a refusal, a failure, and room for nothing more."""
+    """A service with a run that goes on, one result of each size, a refusal, failures, and room for nothing more."""
     folder = tmp_path_factory.mktemp("judged")
     with Service(folder, RETIRED="1") as service:
         assert service.result("/retired?x=1").status == 200
         service.restart(RETIRED="", ETAGERE_MAX_PENDING="1", ETAGERE_CORS_ORIGINS=f'["{ORIGIN}"]')
         service.open("open")
-        for target in ("/gated?gate=open", "/large?fill=1", "/refusing?x=1", "/failing?x=1"):
+        for target in ("/gated?gate=open", "/large?fill=1", "/many?n=400", "/refusing?x=1"):
             service.result(target)
+        for model in ("failing", "hanging", "hoarding", "crashing"):
+            service.result(f"/{model}?x=1")
         assert service.get("/gated?gate=shut").status == 202
         yield service
 
@@ -129,7 +150,8 @@ def noted(judged: Service, judges_bin: Path) -> dict[str, list[dict[str, str]]]:
 def exchange(service: Service, ask: Ask) -> dict[str, Any]:
     """Ask, and write down everything."""
     pending, ready = service.get("/gated?gate=shut").etag, service.get("/gated?gate=open").etag
-    words = {"PENDING": pending, "READY": ready}
+    last = service.get(f"/r/{ready[1:33]}/events").body.partition(b"\n")[0].removeprefix(b"id: ").decode()
+    words = {"PENDING": pending, "READY": ready, "LAST": last}
     fields = {"User-Agent": "judges", **{name: words.get(value, value) for name, value in ask.fields.items()}}
     target = ask.target.replace("ID", ready[1:33])
     connection = HTTPConnection(service.netloc, timeout=30)

@@ -4,24 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 # What their processes run is measured by the tests of those parts. Measured, a start takes twice the processor, and the
 # loops of an example or of a conversion ten times.
 UNMEASURED = {"docs", "examples", "faults", "scripts", "servers"}
-# The fixtures of modules that start something.
-SHARED = {
-    "attacked", "granian", "hostile", "made", "place", "reported", "served", "server", "service", "shared", "uvicorn",
-}  # fmt: skip
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for the tests that share a service, a supervisor or an environment, so that it is started once."""
-    for item in items:
-        if shared := sorted(SHARED & set(getattr(item, "fixturenames", ()))):
-            parameters = getattr(item, "callspec", None)
-            kinds = [str(parameters.params[name]) for name in shared if parameters and name in parameters.params]
-            item.add_marker(pytest.mark.xdist_group("-".join([str(item.path.relative_to(TESTS)), *kinds])))
+# How fast the machine is at the moment is not what laws are about.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture

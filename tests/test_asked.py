@@ -20,7 +20,7 @@ from etagere.factory import Running
 from etagere.model import Registry
 from etagere.pacer import Pacer
 from etagere.runs.memory import MemoryRunTable
-from etagere.testing import ManualClock, resource
+from etagere.testing.samples import ManualClock, resource
 from etagere.waiters import Waiters
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,7 @@ from etagere.pacer import Pacer
 from etagere.runs.histories import Histories
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
-from etagere.testing import ManualClock, outcome, resource
+from etagere.testing.samples import ManualClock, outcome, resource
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024

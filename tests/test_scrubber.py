@@ -13,7 +13,7 @@ from etagere.core.representation import Representation
 from etagere.database import Database
 from etagere.factory import SystemClock
 from etagere.scrubber import Scrubber
-from etagere.testing import representation, resource
+from etagere.testing.samples import representation, resource
 
 pytestmark = pytest.mark.anyio
 

@@ -16,9 +16,10 @@ from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
+from etagere.locator import SHORT_TARGET, Address, Locator, Start, model_key
 from etagere.model import Registry
 from etagere.runs.memory import MemoryRunTable
-from etagere.service import SHORT_TARGET, Address, Answer, Service, Start, model_key
+from etagere.service import Answer, Service
 
 pytestmark = pytest.mark.anyio
 validations: list[int] = []
@@ -51,9 +52,9 @@ def service(running: Running) -> Service:
 async def located(service: Service, query: bytes) -> tuple[Address, Start]:
     """As the application does it."""
     target = b"/doubled?" + query
-    if address := service.recall(target):
-        return address, lambda: service.bind("doubled", query)
-    return await service.locate(target, "doubled", query)
+    if address := service.locator.recall(target):
+        return address, lambda: service.locator.bind("doubled", query)
+    return await service.locator.locate(target, "doubled", query)
 
 
 def asked() -> bool:
@@ -78,12 +79,12 @@ async def answered(service: Service, address: Address, start: Start, conditions:
 
 async def test_a_long_target_costs_the_memo_no_more_than_a_short_one(service: Service) -> None:
     await located(service, b"x=" + b"0" * 50_000 + b"1")
-    assert all(len(key) <= SHORT_TARGET for key in service._memo)
+    assert all(len(key) <= SHORT_TARGET for key in service.locator._memo)
 
 
 async def test_the_memo_is_bounded_and_forgets_the_oldest(running: Running, service: Service) -> None:
-    parts = service.registry, service.runs, service.cache, running._engine, service.clock, running._deriver
-    small = Service(*parts, service.waiters, service.pacer, service.asked, memo_size=2)
+    small = service
+    small.locator = Locator(service.registry, service.runs, service.cache, memo_size=2)
     for n in range(3):
         await located(small, b"x=%d" % n)
     parsed = len(validations)
@@ -144,7 +145,7 @@ async def test_what_was_told_of_a_run_is_forgotten_when_it_is_dropped(running: R
 
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:
     with pytest.raises(UnknownId):
-        service.locate_id("a" * 32)
+        service.locator.locate_id("a" * 32)
 
 
 def test_the_key_of_a_canonical_uri() -> None:

@@ -15,7 +15,7 @@ from etagere.core.representation import Representation
 from etagere.database import Database
 from etagere.errors import Evicted, NotAcceptable, StorageFull
 from etagere.formats.converter import Converter
-from etagere.testing import ManualClock, representation, resource
+from etagere.testing.samples import ManualClock, representation, resource
 from etagere.variants import Deriver
 
 pytestmark = pytest.mark.anyio

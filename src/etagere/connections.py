@@ -10,7 +10,7 @@ import apsw
 
 from etagere.errors import BrokenDatabase, StartError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_MS = 5000
 # A batch of large bodies would leave its log at that size for ever.
 LARGEST_LOG = 64 * 1024 * 1024

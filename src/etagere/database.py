@@ -83,7 +83,7 @@ class Database:
         self.quarantine = Quarantine(directory / "quarantine")
         self.broken = False
         self._path = str(directory / "etagere.sqlite3")
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._posted: list[_Job] = []
         self._closing = False
         try:
@@ -167,12 +167,15 @@ class Database:
         if self._closing:
             raise Stopping("The service is stopping.")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._posted.append(_Job(action, future))
         self._hand_over()
-        self._jobs.put(_Job(action, future))
         return await future
 
     def post(self, action: Action[object]) -> None:
-        """Like `write` without waiting: a failure is logged, and nothing is done when the database is being closed."""
+        """Like `write` without waiting: a failure is logged, and nothing is done when the database is being closed.
+
+        What is written next in the same turn of the event loop is in the same commit.
+        """
         if self._closing:
             return
         # Whoever posts has something better to do first: the writer would compete with it.
@@ -221,9 +224,9 @@ class Database:
             return action(connection)
 
     def _hand_over(self) -> None:
-        for job in self._posted:
-            self._jobs.put(job)
-        self._posted.clear()
+        if self._posted:
+            self._jobs.put(self._posted)
+            self._posted = []
 
     def _close_connections(self) -> bool:
         try:
@@ -243,15 +246,18 @@ class Database:
 
     def _commit_next(self) -> bool:
         """Commit one batch, waiting for it; False when that was the last."""
-        batch = [self._jobs.get()]
+        jobs: list[_Job] = []
+        taken = self._jobs.get()
         with contextlib.suppress(queue.Empty):
-            while batch[-1] is not None and len(batch) < LARGEST_BATCH:
-                batch.append(self._jobs.get_nowait())
-        jobs = [job for job in batch if job is not None]
+            while taken is not None:
+                jobs += taken
+                if len(jobs) >= LARGEST_BATCH:
+                    break
+                taken = self._jobs.get_nowait()
         if jobs:
             self._commit(jobs)
             _settle(jobs)
-        return batch[-1] is not None
+        return taken is not None
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from etagere.asgi.cors import Cors
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
-    from etagere.core.pacing import Places
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
     from etagere.variants import Deriver
-    from etagere.waiters import Waiters
 
 log = get_logger("etagere")
 
@@ -114,45 +112,60 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
     from etagere.engines.local import LocalEngine
-    from etagere.formats.converter import Converter
-    from etagere.runs.memory import MemoryRunTable
+    from etagere.locator import Locator
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
-    from etagere.variants import Deriver
     from etagere.waiters import Waiters
     from etagere.worker import Worker
 
+    def ended(id: str) -> None:
+        waiters.wake(id)
+        pacer.forget(id)
+
     registry, retired = await _versions(registry, database, dev=settings.dev)
-    outbox = Outbox(database)
-    waiters = Waiters(settings.max_waiting)
-    pacer = await _pacer(registry, database, clock, lambda model: runs.places(settings.runs, model))
-    ended = partial(_ended, waiters, pacer)
-    runs = MemoryRunTable(
-        database, clock, settings.max_pending, partial(_concurrency, registry), partial(_queue, registry),
-        patience=settings.patience, needless=partial(_is_needless, registry), dropped=ended,
-    )  # fmt: skip
+    runs = _run_table(registry, settings, database, clock, ended)
+    outbox, waiters = Outbox(database), Waiters(settings.max_waiting)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    pacer = await _pacer(registry, settings.runs, database, runs, clock)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
     worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled = partial(_settled, engine, ended)
-    limit = settings.max_result
-    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=limit, settled=settled)
-    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
-    memo_size = max(10_000, 2 * settings.max_pending)
-    deriver = Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
+    settled, largest = partial(_settled, engine, ended), settings.max_result
+    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=largest, settled=settled)
     asked = Asked(runs, runs, waiters, pacer)
-    service = Service(
-        registry, runs, cache, engine, clock, deriver, waiters, pacer, asked, memo_size=memo_size, retired=retired
-    )  # fmt: skip
-    background = (
-        asyncio.create_task(collector.collect(), name="collector"),
-        asyncio.create_task(asked.keep_telling(), name="asked"),
-        asyncio.create_task(_scrub(database, cache, clock), name="scrubber"),
-    )
+    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
+    locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+    deriver = _deriver(settings, cache)
+    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked)
+    working = collector.collect(), asked.keep_telling(), _scrub(database, cache, clock)
+    background = tuple(asyncio.create_task(work) for work in working)
     await engine.start()
     return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
+
+
+def _run_table(
+    registry: Registry, settings: Settings, database: Database, clock: SystemClock, dropped: Callable[[str], None]
+) -> MemoryRunTable:
+    from etagere.runs.memory import MemoryRunTable
+
+    return MemoryRunTable(
+        database,
+        clock,
+        settings.max_pending,
+        partial(_concurrency, registry),
+        partial(_queue, registry),
+        patience=settings.patience,
+        needless=partial(_is_needless, registry),
+        dropped=dropped,
+    )
+
+
+def _deriver(settings: Settings, cache: SqliteCache) -> Deriver:
+    from etagere.formats.converter import Converter
+    from etagere.variants import Deriver
+
+    return Deriver(cache, Converter(), settings.data / "variants", settings.max_result)
 
 
 async def _take_up(
@@ -227,16 +240,14 @@ def _settled(engine: LocalEngine, ended: Callable[[str], None], resource: Resour
     engine.wake(resource.queue)
 
 
-def _ended(waiters: Waiters, pacer: Pacer, id: str) -> None:
-    waiters.wake(id)
-    pacer.forget(id)
-
-
-async def _pacer(registry: Registry, database: Database, clock: SystemClock, places: Callable[[str], Places]) -> Pacer:
+async def _pacer(
+    registry: Registry, at_once: int, database: Database, runs: MemoryRunTable, clock: SystemClock
+) -> Pacer:
     from etagere.pacer import Pacer
     from etagere.runs.histories import Histories
 
     histories = Histories(database)
+    places = partial(runs.places, at_once)
     return Pacer(await histories.load(registry.models), places, histories.save, clock.now())
 
 

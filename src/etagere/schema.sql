@@ -1,4 +1,4 @@
--- Version 1. Long columns come last, so that the others are read without touching overflow pages.
+-- Version 2. Long columns come last, so that the others are read without touching overflow pages.
 
 -- Runs that have not ended, in the order of their submission.
 CREATE TABLE run (
@@ -58,6 +58,7 @@ CREATE TABLE body (
     content BLOB NOT NULL
 );
 
+-- `facts` is what a problem document says besides, a JSON object.
 CREATE TABLE failure (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -65,7 +66,8 @@ CREATE TABLE failure (
     seconds REAL NOT NULL,
     expires REAL NOT NULL,
     attempt INTEGER NOT NULL,
-    detail TEXT NOT NULL
+    detail TEXT NOT NULL,
+    facts TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX failure_by_expires ON failure (expires);
 
@@ -98,15 +100,6 @@ BEGIN UPDATE total SET ghosts = ghosts + 1 + length(new.uri) / 16384; END;
 CREATE TRIGGER ghost_dropped AFTER DELETE ON ghost
 BEGIN UPDATE total SET ghosts = ghosts - 1 - length(old.uri) / 16384; END;
 
--- What a problem document says of a failure besides, as a JSON object; where there is anything.
-CREATE TABLE failure_facts (
-    id TEXT PRIMARY KEY,
-    content TEXT NOT NULL
-) WITHOUT ROWID;
-
-CREATE TRIGGER failure_dropped AFTER DELETE ON failure
-BEGIN DELETE FROM failure_facts WHERE id = old.id; END;
-
 -- What the last attempt of a resource that said anything has left for operators, in the order of its arrival.
 CREATE TABLE printed (
     id TEXT NOT NULL UNIQUE,
@@ -131,11 +124,13 @@ BEGIN UPDATE printed_total SET bytes = bytes - old.size; END;
 
 CREATE TRIGGER printed_forgotten AFTER DELETE ON ghost
 BEGIN DELETE FROM printed WHERE id = old.id; END;
+
 -- How long the last runs of each model took, in seconds, as a JSON array; in the order in which they were noted.
 CREATE TABLE history (
     model TEXT NOT NULL UNIQUE,
     seconds TEXT NOT NULL
 );
+
 -- Resources whose last new run gave other bytes than there were, with the digest of either; no longer than their ghosts.
 CREATE TABLE difference (
     id TEXT PRIMARY KEY,

@@ -2,80 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 from etagere.asked import Asked
-from etagere.core.canonical import resource_id
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
-from etagere.core.media import Format, coded_name, format_name
+from etagere.core.media import Format
 from etagere.core.pacing import Pace
-from etagere.core.representation import Failure, Kind, Representation, Resource
-from etagere.errors import (
-    Evicted,
-    NotStarted,
-    Retired,
-    Stopping,
-    UnknownFormat,
-    UnknownId,
-    UnknownModel,
-    UnknownVersion,
-)
+from etagere.core.representation import Failure, Kind, Representation
+from etagere.errors import Evicted, NotStarted, Retired, Stopping
 from etagere.flights import Flights
+from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
-from etagere.model import Model, Registry
+from etagere.model import Registry
 from etagere.pacer import Pacer
-from etagere.parameters import Bound
 from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
 log = get_logger("etagere.service")
-
-LONG_QUERY = 4096
-"""Longer ones are parsed in a thread: the largest takes half a second."""
-
-SHORT_TARGET = 512
-"""Up to here a target is remembered as it is: hashing it takes longer than comparing it."""
-
-Start = Callable[[], Awaitable[Resource]]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a request target leads: the resource and how this URI presents it.
-
-    `format` and `media_type` are what it gives, `formats` what a request can choose from; `primary` is
-    the format that the run writes. `codings` are the content codings that a request takes, the best
-    first, where it takes others than none. `immutable` says that the URI pins the version, `fixed` that
-    it pins the format, `retired` that the version is served from the cache alone; `base` leads from the
-    URI to the root.
-    """
-
-    id: str
-    model: str
-    format: str
-    media_type: str
-    max_age: int
-    immutable: bool
-    fixed: bool = False
-    retired: bool = False
-    base: str = ""
-    primary: str = ""
-    formats: tuple[Format, ...] = ()
-    codings: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of what this request may be given, as they stand in tags."""
-        return tuple(coded_name(self.format, coding) for coding in self.codings) or (self.format,)
 
 
 class Seen(NamedTuple):
@@ -86,23 +34,21 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A decision with what is needed to say it."""
+    """A decision with what is needed to say it; `started` where this request, and no other, has started the run."""
 
     decision: Decision
     run: Run | None = None
     found: Representation | Failure | None = None
     tag: EntityTag | None = None
+    started: bool = False
 
 
 class Service:
-    """Answers for resources.
-
-    `memo_size` bounds the memo of request targets; `retired` are keys of versions that were served once.
-    """
+    """Answers for resources."""
 
     def __init__(
         self,
-        registry: Registry,
+        locator: Locator,
         runs: RunTable,
         cache: Cache,
         engine: Engine,
@@ -111,11 +57,8 @@ class Service:
         waiters: Waiters,
         pacer: Pacer,
         asked: Asked,
-        *,
-        memo_size: int,
-        retired: frozenset[str] = frozenset(),
     ) -> None:
-        self.registry = registry
+        self.locator = locator
         self.runs = runs
         self.cache = cache
         self.clock = clock
@@ -125,104 +68,18 @@ class Service:
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
-        self._retired = retired
-        self._memo: OrderedDict[bytes, Address] = OrderedDict()
-        self._memo_size = memo_size
-        self._resolving: Flights[bytes, tuple[Address, Resource | None]] = Flights()
-        self._reading: Flights[bytes, Resource] = Flights()
-        # A large content takes seconds and a hundred times its size to read, so they are read one after another.
-        self._one_at_a_time = asyncio.Semaphore(1)
         self._starting: Flights[str, Run] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
+
+    @property
+    def registry(self) -> Registry:
+        """The models that are served."""
+        return self.locator.registry
 
     def drain(self) -> None:
         """Start nothing more, and have those that wait answered now."""
         self.stopping = True
         self.waiters.close()
-
-    def recall(self, target: bytes) -> Address | None:
-        """The address of a request target that was located before."""
-        key = _memo_key(target)
-        address = self._memo.get(key)
-        if address is not None:
-            self._memo.move_to_end(key)
-        return address
-
-    async def locate(self, target: bytes, path: str, query: bytes) -> tuple[Address, Start]:
-        """The address of a target whose path below the root is `path`, and how to make its resource.
-
-        Raises:
-            Problem: the path names nothing, or the parameters are not valid.
-        """
-        key = _memo_key(target)
-        resolve = partial(self._resolve, path, query)
-        # What is parsed in a thread is parsed once for all who ask meanwhile.
-        address, resource = await (resolve() if len(query) < LONG_QUERY else self._resolving.join(key, resolve))
-        self._memo[key] = address
-        if len(self._memo) > self._memo_size:
-            self._memo.popitem(last=False)
-        return address, _already(resource) if resource else partial(self.bind, path, query)
-
-    async def bind(self, path: str, query: bytes) -> Resource:
-        """The resource of a target, parsed again."""
-        model, _, _ = self.registry.find(path)
-        return await _bound(model, query)
-
-    def published(self, path: str) -> tuple[Model, bool, str | None]:
-        """What `Registry.find` gives for a path.
-
-        Raises:
-            Problem: the path names nothing, or a version that is no longer served.
-        """
-        try:
-            return self.registry.find(path)
-        except (UnknownModel, UnknownVersion):
-            if retired := self._retired_key(path):
-                raise Retired(f"{retired} is no longer served; ask without a version for the newest.") from None
-            raise
-
-    async def locate_content(
-        self, published: tuple[Model, bool, str | None], content: bytes, *, json: bool
-    ) -> tuple[Address, Start]:
-        """The address of what the content of a QUERY request asks for: a JSON object, or else a form.
-
-        Raises:
-            Problem: the parameters are not valid.
-        """
-        model, pinned, format = published
-        parse = model.bind_json if json else model.bind
-        if len(content) < LONG_QUERY:
-            resource = parse(content)[0]
-        else:
-            hashed = (await asyncio.to_thread(hashlib.sha256, content)).digest()
-            key = f"{model.key} {json} ".encode() + hashed
-            resource = await self._reading.join(key, partial(self._read, parse, content))
-        return _address(resource.id, model, immutable=pinned, fixed=format), _already(resource)
-
-    async def _read(self, parse: Callable[[bytes], tuple[Resource, Bound]], content: bytes) -> Resource:
-        async with self._one_at_a_time:
-            return (await asyncio.to_thread(parse, content))[0]
-
-    def locate_id(self, id: str, format: str | None = None) -> tuple[Address, Start]:
-        """The same for the alias `/r/{id}`, or `/r/{id}.{format}`.
-
-        Raises:
-            UnknownId: there is no such resource, or it is forgotten.
-            UnknownFormat: its model does not give this format.
-        """
-        run = self.runs.get(id)
-        ghost = None if run else self.cache.ghost(id)
-        if run is None and ghost is None:
-            raise UnknownId("Repeat the original request.")
-        key = run.model if run else model_key(ghost.uri) if ghost else ""
-        model = self.registry.models.get(key)
-        if model is None:
-            if format is not None:
-                raise UnknownFormat(f"{key} is no longer served; what is cached of it has one format, /r/{id}.")
-            return self._retired_address(id, key, "../"), partial(self._revive, id, model)
-        model.check_format(format)
-        address = _address(id, model, immutable=True, fixed=format, base="../")
-        return address, partial(self._revive, id, model)
 
     def glance(self, id: str) -> Seen | None:
         """What there is of a resource; None while its run is being recorded."""
@@ -282,7 +139,9 @@ class Service:
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
         self._admit(address, may_start)
-        return Answer(Decision.accepted, await self._starting.join(id, lambda: self._submit(start)))
+        first = id not in self._starting
+        run = await self._starting.join(id, lambda: self._submit(start))
+        return Answer(Decision.accepted, run, started=first)
 
     def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:
@@ -307,41 +166,6 @@ class Service:
         if shown := find_ready(tags, address.id, address.primary):
             self._reported(address.id, address.model, shown)
 
-    async def _resolve(self, path: str, query: bytes) -> tuple[Address, Resource | None]:
-        base = "../" * path.count("/")
-        try:
-            model, pinned, format = self.registry.find(path)
-        except (UnknownModel, UnknownVersion):
-            key = self._retired_key(path)
-            if key is None:
-                raise
-            # Its parameters are not known any more, so only the canonical spelling leads to a result.
-            uri = f"/{key}?{query.decode('latin-1')}" if query else f"/{key}"
-            return self._retired_address(resource_id(uri), key), None
-        resource = await _bound(model, query)
-        return _address(resource.id, model, immutable=pinned, fixed=format, base=base), resource
-
-    def _retired_key(self, path: str) -> str | None:
-        return next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
-
-    def _retired_address(self, id: str, key: str, base: str = "") -> Address:
-        found = self.cache.get(id)
-        media_type = found.media_type if isinstance(found, Representation) else "application/json"
-        given = Format(found.format if isinstance(found, Representation) else format_name(media_type), media_type)
-        return Address(
-            id, key, *given, 0, immutable=True, retired=True, base=base, primary=given.name, formats=(given,)
-        )  # fmt: skip
-
-    async def _revive(self, id: str, model: Model | None) -> Resource:
-        ghost = self.cache.ghost(id)
-        if ghost is None or model is None:
-            raise UnknownId("Repeat the original request.")
-        query = ghost.uri.partition("?")[2].encode()
-        resource = await _bound(model, query)
-        if resource.id != id:
-            raise UnknownId("The model's parameters have changed. Repeat the original request.")
-        return resource
-
     def _digest(self, found: Representation | Failure | None, address: Address, name: str) -> bytes | None:
         if isinstance(found, Representation):
             return found.digest
@@ -349,46 +173,8 @@ class Service:
         return ghost.digest if ghost else None
 
 
-def _memo_key(target: bytes) -> bytes:
-    """What is remembered of a target: itself, or its SHA-256, which no target looks like, for none begins so."""
-    return target if len(target) <= SHORT_TARGET else b"#" + hashlib.sha256(target).digest()
-
-
 def _report(id: str, model: str, shown: EntityTag) -> None:
     log.warning("nondeterministic: a client has another result than ours", id=id, model=model, tag=str(shown))
-
-
-async def _bound(model: Model, query: bytes) -> Resource:
-    if len(query) < LONG_QUERY:
-        return model.bind(query)[0]
-    return (await asyncio.to_thread(model.bind, query))[0]
-
-
-def _already(resource: Resource) -> Start:
-    async def start() -> Resource:
-        return resource
-
-    return start
-
-
-def _address(id: str, model: Model, *, immutable: bool, fixed: str | None = None, base: str = "") -> Address:
-    formats = tuple(given for given in model.formats if fixed in (None, given.name))
-    return Address(
-        id,
-        model.key,
-        *formats[0],
-        model.options.max_age,
-        immutable,
-        fixed is not None,
-        base=base,
-        primary=model.format,
-        formats=formats,
-    )
-
-
-def model_key(uri: str) -> str:
-    """`name@version` of a canonical URI."""
-    return uri.partition("?")[0].removeprefix("/")
 
 
 def _standing(run: Run | None, found: Representation | Failure | None) -> Standing:

@@ -15,7 +15,7 @@ from etagere.asgi.responses import Response, Scope
 from etagere.caches.sqlite import SqliteCache
 from etagere.core.representation import Representation
 from etagere.database import Database
-from etagere.testing import EPOCH, ManualClock, representation, resource
+from etagere.testing.samples import EPOCH, ManualClock, representation, resource
 
 pytestmark = pytest.mark.anyio
 BODY = hashlib.shake_128(b"").digest(3 << 20)

@@ -9,8 +9,8 @@ import pytest
 
 from etagere.caches.sqlite import SqliteCache
 from etagere.database import Database
-from etagere.testing import ManualClock, representation, resource
-from etagere.testing_differences import DifferencesContract
+from etagere.testing.differences import DifferencesContract
+from etagere.testing.samples import ManualClock, representation, resource
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from etagere.caches.lent import LENT_S, Lent
-from etagere.testing import ManualClock
+from etagere.testing.samples import ManualClock
 
 ONE, OTHER = "ab/abc", "cd/cde"
 

@@ -9,8 +9,8 @@ import pytest
 from etagere.caches.prints import SqlitePrints
 from etagere.caches.sqlite import SqliteCache
 from etagere.database import Database
-from etagere.testing import EPOCH, ManualClock, failure, representation, resource
-from etagere.testing_prints import PRINTED, PrintsContract
+from etagere.testing.prints import PRINTED, PrintsContract
+from etagere.testing.samples import EPOCH, ManualClock, failure, representation, resource
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
@@ -39,11 +39,15 @@ class TestSqlitePrints(PrintsContract):
 
 
 async def test_a_note_and_what_is_recorded_next_are_one_commit(store: SqliteStore) -> None:
-    commits: list[None] = []
-    await store.database.write(lambda connection: connection.set_commit_hook(lambda: bool(commits.append(None))))
-    store.prints.note(PRINTED)
-    await store.cache.put(resource("b"), failure("b", EPOCH), replace(PRINTED, id="b"))
-    assert len(commits) <= 2
+    commits: list[str] = []
+    await store.database.write(lambda connection: connection.set_commit_hook(lambda: bool(commits.append("one"))))
+    commits.clear()
+    for n in range(20):
+        store.prints.note(replace(PRINTED, attempt=n))
+        await store.database.write(lambda connection: connection.execute("UPDATE ghost SET asked = 0"))
+    assert len(commits) == 20
+    await store.cache.put(resource("b"), representation("b", b"result"), replace(PRINTED, id="b"))
+    assert len(commits) == 21
 
 
 async def test_the_oldest_go_where_there_is_too_much(store: SqliteStore) -> None:
@@ -86,4 +90,4 @@ async def test_the_facts_of_a_failure_are_kept_and_leave_with_it(store: SqliteSt
     assert SqliteCache(store.database, store.clock, tmp_path / "blobs", 100 * MIB, MIB).get("a") == plain
     await store.cache.put(resource("a"), given)
     await store.cache.put(resource("a"), representation("a", b"result"))
-    assert store.database.rows("SELECT * FROM failure_facts") == []
+    assert store.database.rows("SELECT * FROM failure") == []

@@ -16,7 +16,8 @@ from etagere.caches.sqlite import TOUCHES_EVERY_S, SqliteCache
 from etagere.core.representation import Representation, Resource
 from etagere.database import Database
 from etagere.errors import InternalError, StorageFull
-from etagere.testing import EPOCH, CacheContract, ManualClock, failure, representation, resource
+from etagere.testing import CacheContract
+from etagere.testing.samples import EPOCH, ManualClock, failure, representation, resource
 
 pytestmark = pytest.mark.anyio
 

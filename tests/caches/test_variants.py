@@ -10,9 +10,9 @@ import pytest
 from etagere.caches.sqlite import SqliteCache
 from etagere.core.representation import Representation
 from etagere.database import Database
-from etagere.testing import ManualClock, representation, resource
-from etagere.testing_variants import VariantsContract
-from etagere.testing_variants import variant as of
+from etagere.testing.samples import ManualClock, representation, resource
+from etagere.testing.variants import VariantsContract
+from etagere.testing.variants import variant as of
 
 pytestmark = pytest.mark.anyio
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -149,7 +150,25 @@ def test_every_answer_of_a_run_is_as_described(server: Server, document: dict[st
 
 def test_the_events_are_as_described(server: Server, document: dict[str, Any]) -> None:
     id = server.result("/quick?x=1.5").etag[1:33]
-    assert undescribed(document, "/r/{id}/events", server.get(f"/r/{id}/events")) == []
+    told = server.get(f"/r/{id}/events")
+    known = re.search(rb"^id: (\S+)", told.body)
+    assert known is not None
+    nothing_new = server.get(f"/r/{id}/events", Last_Event_ID=known[1].decode())
+    assert (told.status, nothing_new.status) == (200, 204)
+    for answer in (told, nothing_new):
+        assert undescribed(document, "/r/{id}/events", answer) == []
+    fields = [part["name"] for part in document["paths"]["/r/{id}/events"]["get"]["parameters"]]
+    assert fields == ["Last-Event-ID"]
+
+
+def test_an_alias_with_a_format_is_as_described(server: Server, document: dict[str, Any]) -> None:
+    location = server.query("/quick.json", {"x": 1.5})["Location"]
+    assert re.fullmatch(r"r/[a-z2-7]{32}\.json", location)
+    ready = server.result(f"/{location}")
+    answers = [ready, server.get(f"/{location}", ready.etag), server.get(f"/{location.replace('.json', '.png')}")]
+    assert [answer.status for answer in answers] == [200, 304, 404]
+    for answer in answers:
+        assert undescribed(document, "/r/{id}.{format}", answer) == []
 
 
 def test_what_waited_is_as_described(server: Server, document: dict[str, Any], gates: Path) -> None:
@@ -176,6 +195,7 @@ def test_what_waited_is_as_described(server: Server, document: dict[str, Any], g
         (b"{}", {}, 400),
         (b"<x/>", {"Content-Type": "application/xml"}, 415),
         (b"{}", {"Content-Type": "application/json", "Content-Length": "9999999999"}, 413),
+        (b"x=1007", {"Content-Type": "application/x-www-form-urlencoded", "Cache-Control": "only-if-cached"}, 504),
     ],
 )
 def test_every_answer_to_query_is_as_described(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_a_new_run_is_waited_for_and_its_result_is_the_answer(server: Server, me
     assert answer.status == 200
     assert answer.headers["Preference-Applied"] is None
     assert answer["Vary"] == "Accept"
+    assert answer["Cache-Status"] == "etagere; fwd=miss"
     assert bool(answer.body) is (method == "GET")
 
 
@@ -68,8 +70,33 @@ def test_the_answer_comes_with_the_result_and_not_before(server: Server, gates: 
     answers = [asking.answer() for asking in asked]
     assert [answer.status for answer in answers] == [200, 200, 200, 304]
     assert len({answer.etag for answer in answers}) == 1
+    joined = "etagere; fwd=miss; collapsed"
+    assert [answer.headers["Cache-Status"] for answer in answers] == [joined, joined, joined, None]
     for asking in asked:
         asking.leave()
+
+
+def test_of_those_that_ask_together_one_has_started_the_run(server: Server, gates: Gates) -> None:
+    gate = gates.new()
+    asked = [Asking(server, f"/gated?gate={gate}", Prefer="wait=20") for _ in range(5)]
+    assert all(asking.held(0.1) for asking in asked)
+    gates.open(gate)
+    said = Counter(asking.answer()["Cache-Status"] for asking in asked)
+    assert said == {"etagere; fwd=miss": 1, "etagere; fwd=miss; collapsed": 4}
+    for asking in asked:
+        asking.leave()
+
+
+def test_a_result_that_was_there_is_a_hit_for_who_would_wait(server: Server) -> None:
+    target = quick()
+    server.get(target, Prefer="wait=20")
+    for preference in ({"Prefer": "wait=20"}, {}):
+        assert server.get(target, **preference)["Cache-Status"] == "etagere; hit"
+
+
+def test_a_part_of_what_was_waited_for_says_so_too(server: Server) -> None:
+    part = server.get(quick(), Prefer="wait=20", Range="bytes=0-2")
+    assert (part.status, part["Cache-Status"]) == (206, "etagere; fwd=miss")
 
 
 @pytest.mark.parametrize(("model", "status"), [("refusing", 422), ("failing", 500), ("hanging", 500)])

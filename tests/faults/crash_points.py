@@ -165,7 +165,7 @@ start = Chapter("start")
 start.transaction("forgetting what was answered", "etagere.runs.journal:forget_answered", most=1)
 start.transaction("recording a loss", JOURNALLED, only=_was_lost, most=1)
 start.around("sweeping the runs' directories", "etagere.supervisor.supervisor:sweep", most=1)
-start.around("sweeping the files", "etagere.caches.sqlite:SqliteCache.sweep", most=1)
+start.around("sweeping the files", "etagere.caches.stored:StoredBodies.sweep", most=1)
 
 CHAPTERS = (accept, claim, finish, collect, blobs, evict, start)
 POINTS = {point.name: point for chapter in CHAPTERS for point in chapter.points}

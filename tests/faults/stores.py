@@ -10,7 +10,7 @@ from pathlib import Path
 from etagere.caches.sqlite import SqliteCache
 from etagere.database import Database
 from etagere.runs.memory import MemoryRunTable
-from etagere.testing import ManualClock
+from etagere.testing.samples import ManualClock
 
 
 class Store:

@@ -340,6 +340,8 @@ def test_a_thousand_that_crawl_do_not_slow_down_the_others(served: Attacked) -> 
         finally:
             over.set()
             crawler.join(10)
+    # A quiet request takes less than a millisecond. Twice that is less than one turn of the scheduler adds, and the
+    # crawler competes for the same processors: below 25 ms it is the machine that is measured, not the service.
     assert crowded <= max(2 * quiet, 0.025), (quiet, crowded)
     assert served.started_nothing()
 

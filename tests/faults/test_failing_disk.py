@@ -24,7 +24,7 @@ from etagere.core.lifecycle import Event
 from etagere.core.representation import Representation
 from etagere.database import Database
 from etagere.errors import StartError, StorageFull
-from etagere.testing import representation, resource
+from etagere.testing.samples import representation, resource
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 

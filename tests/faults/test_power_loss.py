@@ -15,7 +15,7 @@ from tests.faults.stores import opened, quick_directory
 from etagere.core.lifecycle import Event
 from etagere.core.representation import Representation
 from etagere.errors import StartError
-from etagere.testing import representation, resource
+from etagere.testing.samples import representation, resource
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 

@@ -65,6 +65,14 @@ def crashing(x: int) -> int:
     return x
 
 
+@app.model(version="1", memory_limit=64 << 20)
+def hoarding(x: int) -> int:
+    """Takes too much memory."""
+    hoard = b"1" * (96 << 20)
+    time.sleep(60)
+    return x + len(hoard)
+
+
 @app.model(version="1", media_type="application/octet-stream")
 def large(n: int, fill: int = 7) -> bytes:
     """N MiB of one byte."""
@@ -75,6 +83,12 @@ def large(n: int, fill: int = 7) -> bytes:
 def table(rows: int) -> bytes:
     """A table."""
     return b"".join(b"%d,%d\n" % (n, n * n) for n in range(rows))
+
+
+@app.model(version="1")
+def series(rows: int) -> dict[str, list[int]]:
+    """A table as a mapping of columns."""
+    return {"n": list(range(rows)), "square": [n * n for n in range(rows)]}
 
 
 @app.model(version="1", media_type="application/octet-stream")

@@ -16,8 +16,8 @@ from etagere.database import Database
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.ordering import Entry, Lines, rank
 from etagere.runs.patience import LOOKED_AT, Patience
-from etagere.testing import ManualClock, resource
-from etagere.testing_interest import InterestContract, claimed
+from etagere.testing.interest import InterestContract, claimed
+from etagere.testing.samples import ManualClock, resource
 
 pytestmark = pytest.mark.anyio
 PATIENCE = InterestContract.PATIENCE

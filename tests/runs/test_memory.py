@@ -14,11 +14,12 @@ from etagere.caches.sqlite import SqliteCache
 from etagere.core.lifecycle import LOSSES_ALLOWED, Event, Run, State
 from etagere.core.representation import Resource
 from etagere.database import Database
-from etagere.errors import InternalError, StorageFull
-from etagere.runs import journal
+from etagere.errors import InternalError, OverCapacity, StorageFull
+from etagere.runs import journal, memory
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
-from etagere.testing import ManualClock, RunTableContract, failure, outcome, representation, resource
+from etagere.testing import RunTableContract
+from etagere.testing.samples import ManualClock, failure, outcome, representation, resource
 
 pytestmark = pytest.mark.anyio
 
@@ -328,3 +329,31 @@ async def test_claims_and_positions_are_fast_with_ten_thousand_queued(database: 
         assert table.position(f"{n:032d}") == n - 99
     # A scan of the queue for each would take a hundred times as long.
     assert time.perf_counter() - started < 2
+
+
+async def test_pending_uris_are_bounded_in_bytes_too(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LARGEST_BACKLOG", 1000)
+    long = [Resource(name, f"/heat@1?{name}={'0' * 390}", "heat@1") for name in "abcd"]
+    service = Service(tmp_path, clock)
+    table = await service.start()
+    accepted = await asyncio.gather(*map(table.submit, long), return_exceptions=True)
+    assert [isinstance(each, OverCapacity) for each in accepted] == [False, False, True, True]
+    await service.kill()
+    table = await service.start()
+    with pytest.raises(OverCapacity):
+        await table.submit(long[2])
+    assert await table.submit(resource("e"))
+    await table.advance("a", Event.cancel)
+    assert await table.submit(long[2])
+    await service.stop()
+
+
+async def test_one_that_is_larger_than_all_that_may_be_pending_is_accepted_alone(
+    table: MemoryRunTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LARGEST_BACKLOG", 10)
+    assert await table.submit(resource("a"))
+    with pytest.raises(OverCapacity):
+        await table.submit(resource("b"))

@@ -8,7 +8,8 @@ import pytest
 
 from etagere.database import Database
 from etagere.runs.outbox import Outbox
-from etagere.testing import ResultQueueContract, outcome, resource
+from etagere.testing import ResultQueueContract
+from etagere.testing.samples import outcome, resource
 
 pytestmark = pytest.mark.anyio
 

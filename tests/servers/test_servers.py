@@ -50,9 +50,13 @@ def converse(server: Server, prefix: str, gates: Path, gate: str) -> None:
     assert server.get(described).json()["openapi"] == "3.1.0"
     assert server.get(f"{prefix}/gated?nothing=1").status == 400
     assert server.result(f"{prefix}/large?n=2").body == bytes([7]) * (2 << 20)
-    page = server.get(f"{prefix}/quick?x=1", Accept="text/html")
-    if page.status == 202:
-        assert b'href="-/static/style.css"' in page.body
+    os.mkfifo(gates / f"{gate}-of-a-page")
+    page = server.get(f"{prefix}/gated?gate={gate}-of-a-page", Accept="text/html")
+    with open(gates / f"{gate}-of-a-page", "w"):
+        pass
+    assert (page.status, page["Content-Type"]) == (202, "text/html; charset=utf-8")
+    assert b'href="-/static/style.css"' in page.body
+    assert server.get(f"{prefix}/-/static/style.css")["Content-Type"] == "text/css; charset=utf-8"
 
 
 def download(server: Server, path: str) -> None:

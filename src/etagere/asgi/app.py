@@ -32,8 +32,9 @@ from etagere.errors import (
     TargetTooLong,
     UnknownMethod,
 )
+from etagere.locator import Address, Start
 from etagere.logs import get_logger
-from etagere.service import Address, Answer, Service, Start
+from etagere.service import Answer, Service
 
 log = get_logger("etagere.http")
 
@@ -94,7 +95,7 @@ class Application:
         if scope["method"] not in ("GET", "HEAD"):
             return await self._other_method(scope, receive, fields)
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
-        address = self._service.recall(target)
+        address = self._service.locator.recall(target)
         if address is not None and (response := self._at_hand.answer(fields, address)):
             return response
         if b"prefer" in fields or b"cache-control" in fields:
@@ -111,16 +112,19 @@ class Application:
         refuse_if_only_cached(fields)
         if not seconds:
             return response
+        started = response.started
         del response  # thousands may wait
         waited = await waiting.hold(self._service, id, receive, seconds)
         response = await self._answer(scope, fields, receive)
-        if waited and response.pending is not None:
+        if response.pending is None:
+            response.headers = responses.missed(response.headers, collapsed=not started)
+        elif waited:
             response.headers.append((b"preference-applied", b"wait=%d" % seconds))
         return response
 
     async def _answer(self, scope: Scope, fields: Fields, receive: Receive) -> Response:
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
-        address = self._service.recall(target)
+        address = self._service.locator.recall(target)
         if address is not None:
             return await self._resource(scope, fields, address, None)
         return await self._found(scope, fields, target, receive)
@@ -137,11 +141,11 @@ class Application:
         raise UnknownMethod(f"Use one of {allow}.")
 
     async def _query(self, scope: Scope, receive: Receive, fields: Fields, path: str) -> Response:
-        published, json = self._service.published(path[1:]), is_json(fields)
+        published, json = self._service.locator.published(path[1:]), is_json(fields)
         if scope["query_string"]:
             raise MalformedRequest("The inputs of a QUERY are its content; there may be no query string beside it.")
         async with self._contents.received(receive, fields) as content:
-            address, start = await self._service.locate_content(published, content, json=json)
+            address, start = await self._service.locator.locate_content(published, content, json=json)
         select(limited(fields, b"accept"), None, address)
         seen = await self._service.look(address.id)
         if seen.run is None and seen.found is None:
@@ -157,14 +161,14 @@ class Application:
             page = self._pages(path, limited(fields, b"accept"), root)
             return validated(page, limited(fields, b"if-none-match"))
         if not path.startswith("/r/"):
-            address, start = await self._service.locate(target, path[1:], query)
+            address, start = await self._service.locator.locate(target, path[1:], query)
             return await self._resource(scope, fields, address, start)
         id, _, rest = path[3:].partition("/")
         if not rest:
             id, dot, name = id.partition(".")
-            address, start = self._service.locate_id(id, name if dot else None)
+            address, start = self._service.locator.locate_id(id, name if dot else None)
             return await self._resource(scope, fields, address, start)
-        address, _ = self._service.locate_id(id)
+        address, _ = self._service.locator.locate_id(id)
         if rest == "status":
             return self._status(address, fields, root)
         if rest == "events":
@@ -199,17 +203,19 @@ class Application:
             return await self._resource(scope, fields, address, start)
 
     async def _bind(self, scope: Scope) -> Resource:
-        return await self._service.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
+        return await self._service.locator.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
 
     def _accepted(self, address: Address, answer: Answer, *, page: bool) -> Response:
         assert answer.run is not None
         run, position, pace = self._service.tell(answer.run)
         base = address.base
         document = pending_document(run, position, pace.eta, base)
-        if not page:
-            return responses.accepted(run, position, pace, base, document)
-        body = self._people.waiting(document, base, "")
-        return responses.accepted_page(run, position, pace, base, body)
+        if page:
+            response = responses.accepted_page(run, position, pace, base, self._people.waiting(document, base, ""))
+        else:
+            response = responses.accepted(run, position, pace, base, document)
+        response.started = answer.started
+        return response
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
         found = answer.found

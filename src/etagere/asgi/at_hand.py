@@ -10,7 +10,8 @@ from etagere.asgi.selection import Choice, select
 from etagere.core import etag
 from etagere.core.media import IDENTITY
 from etagere.core.representation import Failure, Representation
-from etagere.service import Address, Service
+from etagere.locator import Address
+from etagere.service import Service
 from etagere.variants import LEAST_CODED
 
 _REMEMBERED = 1024
@@ -70,4 +71,6 @@ def chosen(fields: Fields, address: Address) -> Choice:
         NotAcceptable: there is no such format, or no such coding.
         FieldsTooLarge: it is said at too great a length.
     """
+    if b"accept" not in fields and b"accept-encoding" not in fields:
+        return Choice(Wanted.representation, address.formats[0])
     return select(limited(fields, b"accept"), limited(fields, b"accept-encoding"), address)

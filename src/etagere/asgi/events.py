@@ -14,7 +14,8 @@ from etagere.asgi.responses import NO_STORE, NOSNIFF, Headers, Receive, Response
 from etagere.asgi.status import status_of
 from etagere.asgi.waiting import ended_by_disconnect
 from etagere.errors import Stopping, TooManyWaiting
-from etagere.service import Address, Service
+from etagere.locator import Address
+from etagere.service import Service
 from etagere.waiters import Place
 
 MEDIA_TYPE = b"text/event-stream"

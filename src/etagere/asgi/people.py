@@ -16,9 +16,10 @@ from etagere.core.conditions import Conditions
 from etagere.core.etag import ANY
 from etagere.core.representation import Representation
 from etagere.errors import NotAcceptable, PreconditionFailed, Problem
+from etagere.locator import Address
 from etagere.logs import get_logger
 from etagere.model import Model
-from etagere.service import Address, Seen, Service
+from etagere.service import Seen, Service
 
 log = get_logger("etagere.http")
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from etagere.asgi.responses import NO_STORE, Receive, Response
 from etagere.errors import ContentTooLarge, Crowded, MalformedRequest, RequestTimeout, UnsupportedContent
-from etagere.service import Address
+from etagere.locator import Address
 
 OWN_PATHS = frozenset({"/", "/robots.txt"})
 JSON = "application/json"

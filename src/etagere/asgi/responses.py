@@ -16,7 +16,7 @@ from etagere.core.lifecycle import Run, State
 from etagere.core.media import IDENTITY, compresses
 from etagere.core.pacing import Pace
 from etagere.core.representation import Representation
-from etagere.service import Address
+from etagere.locator import Address
 from etagere.variants import LEAST_CODED
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,7 +40,8 @@ class Response:
     """Status, fields and content; for the body of a large representation stands `stream`, or `path`, the whole file.
 
     A response with a `path` is for servers that send files by themselves. `pending` is the id of the
-    run that has yet to bring what was asked for, `problem` the document that the body is made of.
+    run that has yet to bring what was asked for, `started` whether it was this request that started it,
+    `problem` the document that the body is made of.
     """
 
     status: int
@@ -48,6 +49,7 @@ class Response:
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     pending: str | None = None
+    started: bool = False
     path: Path | None = None
     problem: dict[str, Any] | None = None
 
@@ -74,6 +76,8 @@ async def disconnected(receive: Receive) -> None:
 def run_status(run: Run, position: int | None, eta: float | None) -> bytes:
     """The Run-Status field: a dictionary of structured fields (RFC 9651)."""
     status = "state=running" if run.state is State.running else "state=queued"
+    if position is None and eta is None and run.progress is None:
+        return status.encode("ascii")
     if run.progress is not None:
         status += f", progress={round(run.progress, 3)}"
     if eta is not None:
@@ -111,6 +115,15 @@ def ready(found: Representation, address: Address, base: str, *, dev: bool) -> R
     about = _about(found.id, found.digest, found.name, found.media_type, found.size, found.seconds, base)
     coding = () if found.coding == IDENTITY else ((b"content-encoding", found.coding.encode("ascii")),)
     return Response(200, [*about, *coding, *_freshness(address, found, dev=dev)], found.body or b"")
+
+
+def missed(headers: Headers, *, collapsed: bool) -> Headers:
+    """The fields of a result that was not there when it was asked for (RFC 9211 §2.2), nor its run, unless `collapsed`.
+
+    A `collapsed` request has joined the run of another (§2.6).
+    """
+    status = b"etagere; fwd=miss; collapsed" if collapsed else b"etagere; fwd=miss"
+    return [(name, status if name == b"cache-status" else value) for name, value in headers]
 
 
 @lru_cache(maxsize=1024)

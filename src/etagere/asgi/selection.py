@@ -8,7 +8,7 @@ from typing import NamedTuple
 from etagere.asgi.negotiation import Wanted, choose, codings
 from etagere.core.media import Format
 from etagere.errors import NotAcceptable
-from etagere.service import Address
+from etagere.locator import Address
 
 
 class Choice(NamedTuple):

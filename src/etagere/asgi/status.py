@@ -9,7 +9,8 @@ from etagere.asgi.problems import failure_document
 from etagere.core.etag import short_digest
 from etagere.core.lifecycle import Run, State
 from etagere.core.representation import Difference, Failure, Kind, Representation
-from etagere.service import Address, Service
+from etagere.locator import Address
+from etagere.service import Service
 
 
 def status_of(service: Service, address: Address, base: str, root: str) -> dict[str, Any]:

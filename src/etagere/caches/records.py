@@ -26,10 +26,7 @@ BEHIND = f"{_SELECT} > ? ORDER BY id LIMIT 256"
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
 GHOST = "SELECT id, uri, digest, seconds, first, later, seen FROM ghost LEFT JOIN difference USING (id) WHERE id = ?"
-FAILURE = (
-    "SELECT id, kind, created, seconds, expires, attempt, detail, content"
-    " FROM failure LEFT JOIN failure_facts USING (id) WHERE id = ? AND expires > ?"
-)
+FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail, facts FROM failure WHERE id = ? AND expires > ?"
 
 
 class Kept(NamedTuple):
@@ -107,11 +104,10 @@ class Records:
             return Kept(there)
         connection.execute("DELETE FROM failure WHERE expires <= ?", (now,))
         connection.execute(
-            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (given.id, given.kind, given.created, given.seconds, given.expires, given.attempt, given.detail),
+            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail, facts)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*_known(given), given.detail, json.dumps(given.facts)),
         )
-        _keep_facts(connection, given)
         self._trim_ghosts(connection)
         return Kept(given)
 
@@ -176,7 +172,7 @@ def _is_sound(digest: bytes, size: int, body: bytes | None, file: str | None) ->
 def failure(row: tuple[Any, ...]) -> Failure:
     """The failure of a row."""
     given, kind, created, seconds, expires, attempt, detail, facts = row
-    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, json.loads(facts or "{}"))
+    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, json.loads(facts))
 
 
 def ghost(row: tuple[Any, ...]) -> Ghost:
@@ -225,10 +221,8 @@ def _fields(given: Representation) -> tuple[str, str, str, int, float, float, by
     return given.key, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
 
 
-def _keep_facts(connection: apsw.Connection, given: Failure) -> None:
-    connection.execute("DELETE FROM failure_facts WHERE id = ?", (given.id,))
-    if given.facts:
-        connection.execute("INSERT INTO failure_facts VALUES (?, ?)", (given.id, json.dumps(given.facts)))
+def _known(given: Failure) -> tuple[str, str, float, float, float, int]:
+    return given.id, given.kind, given.created, given.seconds, given.expires, given.attempt
 
 
 def _total(connection: apsw.Connection, column: str) -> int:

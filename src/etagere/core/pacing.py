@@ -33,12 +33,16 @@ class Places(NamedTuple):
     free: int
 
 
+_UNKNOWN = [Pace(seconds, None) for seconds in range(LATEST + 1)]
+
+
 def retry_after(elapsed: float) -> int:
     """Seconds until the next ping of a run that began `elapsed` seconds ago, of a model that nothing is known of.
 
     A tenth of the time gone by, so that the delay which polling adds stays in proportion.
     """
-    return max(SOONEST, min(LATEST, int(elapsed / 10)))
+    tenth = int(elapsed / 10)
+    return SOONEST if tenth < SOONEST else tenth if tenth < LATEST else LATEST
 
 
 def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, places: Places | None) -> Pace:
@@ -47,10 +51,11 @@ def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, 
     With a schedule it is that of the model's run times, and while the run is queued the time until it begins
     is added. What the run itself reports of its progress takes the place of it, within limits.
     """
+    if schedule is None and run.progress is None:
+        return _UNKNOWN[retry_after(now - run.created)]
     if run.started is None:
-        if schedule is None:
-            return Pace(retry_after(now - run.created), None)
         # One without a position has been claimed since it was looked at.
+        assert schedule is not None, "a run reports nothing before it has begun"
         begins = 0.0 if position is None or places is None else _begins(position, schedule, places)
         return Pace(_seconds(begins + schedule.wait(0.0)), begins + (schedule.left(0.0) or 0.0))
     running = max(0.0, now - run.started)

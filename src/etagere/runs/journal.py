@@ -54,13 +54,13 @@ def forget_answered(connection: apsw.Connection, now: float) -> None:
     )
 
 
-def select(connection: apsw.Connection) -> list[tuple[Run, bool]]:
-    """All runs in the order of their submission, and whether an outcome of each waits for the collector."""
+def select(connection: apsw.Connection) -> list[tuple[Run, int, bool]]:
+    """All runs in the order of submission, the bytes of each URI, and whether its outcome waits for the collector."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT id, model, queue, created, state, attempt, crashes, losses, delay, started,"
+        "SELECT id, model, queue, created, state, attempt, crashes, losses, delay, started, octet_length(uri),"
         " EXISTS (SELECT 1 FROM outcome WHERE outcome.id = run.id) FROM run ORDER BY rowid"
     ).fetchall()
-    return [(_run(*columns), bool(delivered)) for *columns, delivered in rows]
+    return [(_run(*columns), size, bool(delivered)) for *columns, size, delivered in rows]
 
 
 def _identity(run: Run) -> tuple[str, str, str, float]:

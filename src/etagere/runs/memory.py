@@ -31,6 +31,8 @@ from etagere.runs.patience import Patience
 
 RETRY_AFTER_S = 5
 RANKS_VALID_S = 1.0
+LARGEST_BACKLOG = 256 * 1024 * 1024
+"""So many bytes of canonical URIs may be pending: a QUERY may bring megabytes."""
 
 log = get_logger("etagere.runs")
 
@@ -69,6 +71,7 @@ class MemoryRunTable:
         # In the order of their turns.
         self._entries: dict[str, Entry] = {}
         self._arriving: dict[str, tuple[str, asyncio.Task[Run]]] = {}
+        self._backlog = 0
         self._ready = Lines()
         self._abandoned = Lines()
         self._delayed: list[tuple[float, int, Entry]] = []
@@ -89,9 +92,11 @@ class MemoryRunTable:
         await self._database.write(partial(journal.forget_answered, now=self._clock.now()))
         # Through the writer, so that whatever was posted before is seen.
         found = await self._database.write(journal.select)
-        for run, _ in found:
-            self._place(self._add(run), replace(run, queue=sys.intern(self._queue_of(run.model) or run.queue)))
-        undelivered = [run for run, delivered in found if not delivered]
+        for run, size, _ in found:
+            self._backlog += size
+            queue = self._queue_of(run.model) or run.queue
+            self._place(self._add(run, size), run if queue == run.queue else replace(run, queue=sys.intern(queue)))
+        undelivered = [run for run, _, delivered in found if not delivered]
         await self._cancel([run for run in undelivered if self._queue_of(run.model) is None])
         event = Event.release if self._database.clean else Event.lose
         interrupted = [run.id for run in undelivered if run.state is State.running]
@@ -109,7 +114,7 @@ class MemoryRunTable:
         uri, recording = self._arriving.get(resource.id, (resource.uri, None))
         journal.check_collision(resource.id, uri, resource.uri)
         if recording is None:
-            self._make_room()
+            self._make_room(len(resource.uri))
             recording = asyncio.ensure_future(self._record(resource))
             self._arriving[resource.id] = resource.uri, recording
         # The others who wait for this commit do not depend on the one who asked first.
@@ -200,13 +205,18 @@ class MemoryRunTable:
         for model, number in Counter(run.model for run in runs).items():
             log.info("runs cancelled: their model's version is retired", model=model, runs=number)
 
-    def _make_room(self) -> None:
-        if len(self._entries) + len(self._arriving) < self._max_pending:
-            return
-        abandoned = self._abandoned.oldest()
-        if abandoned is None:
-            raise OverCapacity(f"{self._max_pending} runs are pending.", retry_after=RETRY_AFTER_S)
-        self._drop(abandoned)
+    def _make_room(self, size: int) -> None:
+        while self._is_full(size):
+            abandoned = self._abandoned.oldest()
+            if abandoned is None:
+                pending = len(self._entries) + len(self._arriving)
+                raise OverCapacity(f"{pending} runs are pending.", retry_after=RETRY_AFTER_S)
+            self._drop(abandoned)
+        self._backlog += size
+
+    def _is_full(self, size: int) -> bool:
+        pending = len(self._entries) + len(self._arriving)
+        return pending >= self._max_pending or (pending > 0 and self._backlog + size > LARGEST_BACKLOG)
 
     def _drop(self, entry: Entry) -> None:
         cancelled = step(entry.run, Event.cancel, self._clock.now())
@@ -220,7 +230,10 @@ class MemoryRunTable:
         run = Run(resource.id, sys.intern(resource.model), sys.intern(resource.queue), self._clock.now())
         try:
             await self._database.write(partial(journal.insert, run=run, uri=resource.uri))
-            self._place(self._add(run), run)
+            self._place(self._add(run, len(resource.uri)), run)
+        except BaseException:
+            self._backlog -= len(resource.uri)
+            raise
         finally:
             del self._arriving[resource.id]
         return run
@@ -231,8 +244,8 @@ class MemoryRunTable:
             raise InternalError(f"The journal has no run {run.id}.")
         return Resource(run.id, row[0], run.model, run.queue)
 
-    def _add(self, run: Run) -> Entry:
-        entry = self._entries[run.id] = Entry(run, next(self._orders))
+    def _add(self, run: Run, size: int) -> Entry:
+        entry = self._entries[run.id] = Entry(run, next(self._orders), size)
         self._patience.asked(run.id, self._clock.monotonic())
         return entry
 
@@ -243,6 +256,7 @@ class MemoryRunTable:
         entry.run = run
         if run.ended:
             del self._entries[run.id]
+            self._backlog -= entry.size
             self._patience.forget(run.id)
         elif run.state is State.running:
             entry.held = True

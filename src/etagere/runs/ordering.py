@@ -12,13 +12,15 @@ class Entry:
     """A pending run and its place.
 
     `order` is that of turns, `rank` the last known position; `held` by a worker, `abandoned` by all who asked for it.
+    `size` is the bytes of its canonical URI.
     """
 
-    __slots__ = ("abandoned", "held", "order", "rank", "run")
+    __slots__ = ("abandoned", "held", "order", "rank", "run", "size")
 
-    def __init__(self, run: Run, order: int) -> None:
+    def __init__(self, run: Run, order: int, size: int = 0) -> None:
         self.run = run
         self.order = order
+        self.size = size
         self.rank = 0
         self.held = False
         self.abandoned = False

@@ -182,9 +182,8 @@ class Supervisor:
                 await process.end()
 
     def _limits(self, order: Order) -> Limits:
-        return Limits(
-            order.time_limit, order.memory_limit, self._max_result, self._max_run_dir, self._max_processes
-        )  # fmt: skip
+        own = order.time_limit, order.memory_limit
+        return Limits(*own, self._max_result, self._max_run_dir, self._max_processes)
 
 
 @dataclass(frozen=True, slots=True)

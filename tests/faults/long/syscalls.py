@@ -20,7 +20,7 @@ from tests.faults.service import MODELS, Service, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
-# Each is one start of the service; 50 of each kind take an hour.
+# Of each kind; fifty take an hour in all.
 CALLS = int(os.environ.get("FAULTS_SYSCALLS", "6"))
 KINDS = ("fdatasync,fsync", "pwrite64", "rename,renameat,renameat2", "linkat,link")
 ERRORS = ("EIO", "ENOSPC")

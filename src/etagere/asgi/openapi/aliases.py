@@ -6,7 +6,7 @@ from typing import Any
 
 from etagere.asgi.openapi import schemas
 from etagere.asgi.openapi.components import PAGE, REQUEST_FIELDS, STATUS, Part, headers, problems, response
-from etagere.asgi.openapi.models import media_types, ready
+from etagere.asgi.openapi.models import format_parameter, media_types, pinned, ready
 from etagere.model import Model
 
 TAG = "/r/"
@@ -18,14 +18,30 @@ _ID: Part = {
     "description": "The hash of the canonical URI; the pending tag has it, and the status document.",
     "schema": {"type": "string", "pattern": "^[a-z2-7]{32}$"},
 }
+_LAST_EVENT_ID: Part = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the event that was received last; only what is new since is sent.",
+    "schema": {"type": "string"},
+}
 _STATUS_SCHEMA = {"$ref": "#/components/schemas/Status"}
 
 
 def paths(published: list[Model]) -> dict[str, Any]:
-    """The path items of the alias, its status and its events."""
+    """The path items of the alias, negotiated and with a format, of its status and of its events."""
     types = dict.fromkeys(name for model in published for name in media_types(model))
-    items = {"/r/{id}": _result([*types]), "/r/{id}/status": _status(), "/r/{id}/events": _events()}
-    return {path: {"parameters": [_ID], "get": {"tags": [TAG], **operation}} for path, operation in items.items()}
+    names = dict.fromkeys(format.name for model in published for format in model.formats)
+    result = _result([*types])
+    return {
+        "/r/{id}": _item(result, _ID),
+        "/r/{id}.{format}": _item(pinned(result), _ID, format_parameter([*names])),
+        "/r/{id}/status": _item(_status(), _ID),
+        "/r/{id}/events": _item(_events(), _ID),
+    }
+
+
+def _item(operation: Part, *parameters: Part) -> Part:
+    return {"parameters": [*parameters], "get": {"tags": [TAG], **operation}}
 
 
 def _result(types: list[str]) -> Part:
@@ -66,11 +82,16 @@ def _events() -> Part:
         "operationId": "etagere.events",
         "summary": "The status document as it changes",
         "description": "Server-sent events until the run ends. Reading them starts nothing.",
+        "parameters": [_LAST_EVENT_ID],
         "responses": {
             "200": {
                 "description": "A status document for each change.",
                 "headers": headers("Cache-Control", "X-Accel-Buffering", "X-Content-Type-Options"),
                 "content": {"text/event-stream": {"schema": schemas.EVENT}},
+            },
+            "204": {
+                "description": "The run has ended, and you have the last event.",
+                "headers": headers("Cache-Control"),
             },
             **_lookups(),
         },

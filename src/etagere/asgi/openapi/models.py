@@ -49,27 +49,32 @@ def responses(model: Model) -> dict[str, Any]:
     return {f"{model.name}.{model.version}": whole, f"{model.name}.{model.version}.part": part}
 
 
-def _items(model: Model, name: str) -> dict[str, Any]:
-    negotiated, fixed = f"/{name}", f"/{name}.{{format}}"
-    get, query = _get(model, name), _query(model, name)
-    targets = [f"{name}?{query}" for query in example_queries(model)]
-    format_ = {
-        "name": "format", "in": "path", "required": True, "description": "Pins the format, whatever `Accept` says.",
-        "schema": {"type": "string", "enum": [format.name for format in model.formats]},
-    }  # fmt: skip
+def format_parameter(names: list[str]) -> Part:
+    """The format in a path, one of these."""
     return {
-        negotiated: {"get": {**get, "x-example-targets": targets}, "x-query": query},
-        fixed: {"parameters": [format_], "get": _pinned(get), "x-query": _pinned(query)},
-    }
+        "name": "format", "in": "path", "required": True, "description": "Pins the format, whatever `Accept` says.",
+        "schema": {"type": "string", "enum": names},
+    }  # fmt: skip
 
 
-def _pinned(operation: Part) -> Part:
+def pinned(operation: Part) -> Part:
     """The operation of the path that names a format, which may be none of the model's."""
     return {
         **operation,
         # No version has braces.
         "operationId": f"{operation['operationId']}.{{format}}",
         "responses": {**operation["responses"], "404": response("Problem404")},
+    }
+
+
+def _items(model: Model, name: str) -> dict[str, Any]:
+    negotiated, fixed = f"/{name}", f"/{name}.{{format}}"
+    get, query = _get(model, name), _query(model, name)
+    targets = [f"{name}?{query}" for query in example_queries(model)]
+    format_ = format_parameter([format.name for format in model.formats])
+    return {
+        negotiated: {"get": {**get, "x-example-targets": targets}, "x-query": query},
+        fixed: {"parameters": [format_], "get": pinned(get), "x-query": pinned(query)},
     }
 
 
@@ -104,5 +109,5 @@ def _query(model: Model, name: str) -> Part:
         **_about(model, f"{name}?"),
         "description": "The same resource, for parameters too long for a URI.",
         "requestBody": {"required": True, "content": content},
-        "responses": {"303": response("SeeOther"), **problems(408, 413, 415, without=[412, 414, 416, 422, 504])},
+        "responses": {"303": response("SeeOther"), **problems(408, 413, 415, without=[412, 414, 416, 422])},
     }

@@ -8,7 +8,7 @@ import pytest
 
 from etagere.core.representation import Difference
 from etagere.ports import Cache
-from etagere.testing import EPOCH, ManualClock, failure, representation, resource
+from etagere.testing.samples import EPOCH, ManualClock, failure, representation, resource
 
 
 @pytest.mark.anyio

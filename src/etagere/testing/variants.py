@@ -12,7 +12,7 @@ from etagere.core.media import IDENTITY
 from etagere.core.representation import INLINE_BYTES, Representation
 from etagere.errors import Evicted
 from etagere.ports import Cache, Variants
-from etagere.testing import representation, resource
+from etagere.testing.samples import representation, resource
 
 
 class CacheWithVariants(Cache, Variants, Protocol):

@@ -10,8 +10,8 @@ import pytest
 
 from etagere.core.representation import INLINE_BYTES, Representation
 from etagere.ports import Cache, Checked, Stored
-from etagere.testing import representation, resource
-from etagere.testing_variants import CacheWithVariants, variant
+from etagere.testing.samples import representation, resource
+from etagere.testing.variants import CacheWithVariants, variant
 
 Damage = Callable[[Representation], Awaitable[None]]
 SIZES = (1, 5000, INLINE_BYTES, INLINE_BYTES + 1)

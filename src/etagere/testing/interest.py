@@ -9,7 +9,7 @@ import pytest
 from etagere.core.lifecycle import Event
 from etagere.errors import OverCapacity
 from etagere.ports import Interest, RunTable
-from etagere.testing import ManualClock, resource
+from etagere.testing.samples import ManualClock, resource
 
 
 class InterestedTable(RunTable, Interest, Protocol):

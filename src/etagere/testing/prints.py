@@ -9,7 +9,7 @@ import pytest
 
 from etagere.core.representation import Printed
 from etagere.ports import Cache, Prints
-from etagere.testing import EPOCH, failure, representation, resource
+from etagere.testing.samples import EPOCH, failure, representation, resource
 
 PRINTED = Printed("a", 2, "crashed", EPOCH, "last words\n\0\N{SNOWMAN}", "Traceback")
 
