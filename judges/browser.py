@@ -1,8 +1,8 @@
 """Chromium judges the pages: the form, the page that waits, the result, and what hostile texts may do in them.
 
-Exit status 0 where all is well, 1 where something is not, 77 where there is no Chromium. Nothing but Python's own
-library is needed. `SCREENSHOTS` names a directory for pictures of the pages; `SERVICE_PYTHON` the interpreter that
-the service runs in, else it is that of `.venv`, or this one.
+Exit status 0 where all is well, 1 where something is not, 2 where no check is called so, 77 where there is no Chromium.
+Nothing but Python's own library is needed. `SCREENSHOTS` names a directory for pictures of the pages; `SERVICE_PYTHON`
+the interpreter that the service runs in, else it is that of `.venv`, or this one.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def failures_are_explained(judged: Judged) -> None:
 
 def nothing_that_a_model_says_is_executed(judged: Judged) -> None:
     """Markup and script in names, descriptions, values, messages, refusals and parameters stay text."""
-    judged.hostile.result("/hostile?refuse=true")
+    refused = judged.hostile.result("/hostile?refuse=true")
     paths = [
         "/",
         "/-/models/hostile",
@@ -182,6 +182,8 @@ def nothing_that_a_model_says_is_executed(judged: Judged) -> None:
         "/picture",
         "/words",
         "/r/%22%3E%3Cscript%3Eowned=16%3C/script%3E",
+        "/-/docs",
+        f"/r/{refused.json()['id']}/status",
     ]
     for path in paths:
         tab = judged.tab(judged.hostile, path)
@@ -263,7 +265,12 @@ def passes(check: Callable[[Judged], None], judged: Judged) -> bool:
 
 
 def main() -> int:
-    """Every check, or those whose names contain an argument."""
+    """Every check, or those whose names contain all arguments."""
+    wanted = [check for check in CHECKS if all(word in check.__name__ for word in sys.argv[1:])]
+    if not wanted:
+        print(f"browser: no check has {' and '.join(sys.argv[1:])} in its name; there are:")
+        print(*(f"  {check.__name__}" for check in CHECKS), sep="\n")
+        return 2
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         print("browser: skipped: there is no chromium (in Debian: apt-get install chromium)")
@@ -271,7 +278,6 @@ def main() -> int:
     pictures = os.environ.get("SCREENSHOTS")
     if pictures:
         Path(pictures).mkdir(parents=True, exist_ok=True)
-    wanted = [check for check in CHECKS if all(word in check.__name__ for word in sys.argv[1:])]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         with (

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.harness import Server
 
@@ -50,6 +52,30 @@ def test_help_teaches() -> None:
         assert done.returncode == 0
         assert "Usage:" in done.stdout
     assert "TARGET" in etagere("serve", "--help").stdout
+
+
+def test_the_version_is_told() -> None:
+    done = etagere("--version")
+    assert (done.returncode, done.stdout) == (0, f"etagere {version('etagere')}\n")
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("", "Serving no models (in a browser: {url}/)\n"),
+        ("area", "Serving {url}/area (in a browser: {url}/-/models/area)\n"),
+        ("area side", "Serving {url}/area, {url}/side (in a browser: {url}/)\n"),
+    ],
+)
+def test_the_first_line_says_where_the_models_are(tmp_path: Path, models: str, said: str) -> None:
+    file = tmp_path / "shapes.py"
+    declared = (f"@app.model(version='1')\ndef {name}(x: float) -> float:\n    return x\n" for name in models.split())
+    file.write_text("import etagere\napp = etagere.Etagere()\n" + "".join(declared))
+    with Server.serve(file, tmp_path / "data") as server:
+        assert server.printed.decode() == said.format(url=server.url)
+        page = server.printed.decode().rpartition(" ")[2].rstrip(")\n")
+        answer = server.get(page.removeprefix(server.url), Accept="text/html")
+        assert (answer.status, answer["Content-Type"]) == (200, "text/html; charset=utf-8")
 
 
 def test_id_prints_the_canonical_uri_and_the_id(file: Path) -> None:
@@ -92,6 +118,8 @@ def test_every_fault_of_the_parameters_is_named(file: Path) -> None:
     assert done.returncode == 2
     assert "radius:" in done.stderr
     assert "colour:" in done.stderr
+    assert "etagere: 2 faults in the parameters:" in done.stderr
+    assert "etagere: 1 fault in the parameters:" in etagere("id", str(file), "area").stderr
     assert "NAME=VALUE" in etagere("id", str(file), "area", "-p", "radius").stderr
 
 
@@ -244,7 +272,28 @@ def test_a_changed_source_with_the_same_version_is_warned_of(file: Path, tmp_pat
     file.write_text(MODEL.replace("3 *", "4 *"))
     with Server.serve(file, data) as changed:
         assert changed.result("/area?radius=1").json() == 3.0
-    assert b"its version did not" not in first.printed + same.printed
+    with Server.serve(file, data) as again:
+        pass
+    file.write_text(MODEL)
+    with Server.serve(file, data) as back:
+        pass
+    assert b"its version did not" not in first.printed + same.printed + back.printed
+    assert changed.printed.count(b"its version did not") == again.printed.count(b"its version did not") == 1
+
+
+def test_a_source_that_another_python_read_is_not_compared(file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server.serve(file, data):
+        pass
+    database = apsw.Connection(str(data / "etagere.sqlite3"))
+    database.execute("UPDATE source SET hash = '2.7:01234567'")
+    database.close()
+    with Server.serve(file, data) as upgraded:
+        pass
+    file.write_text(MODEL.replace("3 *", "4 *"))
+    with Server.serve(file, data) as changed:
+        pass
+    assert b"its version did not" not in upgraded.printed
     assert b"its version did not" in changed.printed
 
 

@@ -185,11 +185,15 @@ def _plain(annotation: Any, place: Place, metadata: tuple[Any, ...]) -> Type:
     raise place.refuse(f"there is no grammar for {annotation.__name__}; possible are {SUPPORTED}")
 
 
-def _range(metadata: Iterable[Any]) -> tuple[Any, Any]:
+def _range(metadata: Iterable[Any]) -> tuple[Any, Any, tuple[Any, Any]]:
+    """The widest range that the grammar has to read, and the one that the declaration lets through."""
     parts = [part for bound in metadata for part in (bound if isinstance(bound, Interval) else (bound,))]
-    lowest: list[Any] = [part.ge if isinstance(part, Ge) else part.gt for part in parts if isinstance(part, Ge | Gt)]
-    highest: list[Any] = [part.le if isinstance(part, Le) else part.lt for part in parts if isinstance(part, Le | Lt)]
-    return min([INT64[0], *lowest]), max([INT64[1], *highest])
+    above: list[Any] = [part.gt for part in parts if isinstance(part, Gt)]
+    below: list[Any] = [part.lt for part in parts if isinstance(part, Lt)]
+    lowest: list[Any] = [part.ge for part in parts if isinstance(part, Ge)] + [limit + 1 for limit in above]
+    highest: list[Any] = [part.le for part in parts if isinstance(part, Le)] + [limit - 1 for limit in below]
+    told = max(lowest, default=INT64[0]), min(highest, default=INT64[1])
+    return min([INT64[0], *lowest]), max([INT64[1], *highest]), told
 
 
 def _object(kind: type[Any], place: Place) -> Type:

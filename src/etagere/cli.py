@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,7 +20,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Publish a slow, deterministic model as an ordinary REST resource.",
 )
 
 Target = Annotated[str, typer.Argument(help="A file, file.py:attribute or module:attribute.", show_default=False)]
@@ -27,6 +27,21 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name,
 Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more.")
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"etagere {version('etagere')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Publish a slow, deterministic model as an ordinary REST resource."""
 
 
 @app.command()

@@ -143,8 +143,11 @@ def _remarks(target: str | None, overrides: dict[str, Any], config: Path | None)
 
 
 def _announce(application: Etagere, url: str) -> None:
-    names = dict.fromkeys(model.name for model in application.models.values())
-    sys.stdout.write(f"Serving {', '.join(f'{url}/{name}' for name in names)} (models: {url}/)\n")
+    names = list(dict.fromkeys(model.name for model in application.models.values()))
+    served = ", ".join(f"{url}/{name}" for name in names) or "no models"
+    # What a browser is to open: most models need parameters.
+    page = f"{url}/-/models/{names[0]}" if len(names) == 1 else f"{url}/"
+    sys.stdout.write(f"Serving {served} (in a browser: {page})\n")
     sys.stdout.flush()
 
 
@@ -173,7 +176,8 @@ def _bind(application: Etagere, name: str, pairs: Sequence[str]) -> tuple[Model,
         return model, model.parameters.parse_pairs([(key, value) for key, _, value in split])
     except InvalidParameters as invalid:
         faults = "".join(f"\n  {error.parameter}: {error.reason}" for error in invalid.errors)
-        raise EtagereError(f"{len(invalid.errors)} faults in the parameters:{faults}") from invalid
+        count = len(invalid.errors)
+        raise EtagereError(f"{count} fault{'s' if count > 1 else ''} in the parameters:{faults}") from invalid
 
 
 def _echo(printed: bytes) -> None:

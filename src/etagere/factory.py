@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -273,12 +274,15 @@ async def _versions(registry: Registry, database: Database, *, dev: bool) -> tup
 
     if dev:
         return registry.with_versions(lambda model: f"{model.version}.{source_hash(model)}"), frozenset()
-    known = dict(database.rows("SELECT model, hash FROM source"))
-    hashes = {key: source_hash(model) for key, model in registry.models.items()}
+    known: dict[str, str] = dict(database.rows("SELECT model, hash FROM source"))
+    # The hash of a source depends on the Python that read it, so one of another cannot be compared.
+    python = f"{sys.version_info.major}.{sys.version_info.minor}:"
+    hashes = {key: python + source_hash(model) for key, model in registry.models.items()}
+    first = {key: old if (old := known.get(key, "")).startswith(python) else found for key, found in hashes.items()}
     for key, found in hashes.items():
-        if known.get(key, found) != found:
+        if first[key] != found:
             log.warning("the model's source changed and its version did not: old results go on being served", model=key)
     await database.write(
-        lambda connection: connection.executemany("INSERT OR REPLACE INTO source VALUES (?, ?)", hashes.items())
+        lambda connection: connection.executemany("INSERT OR REPLACE INTO source VALUES (?, ?)", first.items())
     )
     return registry, frozenset(known) - frozenset(hashes)

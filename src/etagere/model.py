@@ -250,6 +250,9 @@ class Registry:
             match = _PATH.fullmatch(decode(path.encode("utf-8", "surrogateescape")))
         except ValueError as error:
             raise MalformedRequest(f"The path cannot be read: {error}.") from None
+        if match is None and path.endswith("/"):
+            self.find(path.rstrip("/"))
+            raise NotFound(f"Leave out the slash at the end: {path.rstrip('/')}")
         if match is None:
             raise NotFound("A path is a model's name, with @version and .format as you like.")
         name, version, format = match.group("name", "version", "format")

@@ -222,6 +222,9 @@ def test_pages_of_problems_find_the_root_from_everywhere(server: Server, path: s
     page = page_of(answer, 404 if path != "/%ff" else 400)
     sheet = page.one("link", rel="stylesheet").attributes["href"] or ""
     assert sheet == "../" * (path.count("/") - 1) + "-/static/style.css"
+    kind = server.get(path).json()["type"].rpartition("/")[2]
+    links = [a.attributes["href"] for a in page.all("a") if a.text == kind]
+    assert links == ["../" * (path.count("/") - 1) + f"-/problems/{kind}"]
 
 
 def test_a_field_beyond_the_limit_is_no_page(server: Server) -> None:
@@ -255,6 +258,7 @@ def test_nothing_that_a_model_says_becomes_markup(hostile: Server) -> None:
     pages = [
         page_of(hostile.get("/", Accept=CHROME)),
         page_of(hostile.get("/-/models/hostile", Accept=CHROME)),
+        page_of(hostile.get("/-/docs", Accept=CHROME)),
         page_of(hostile.get("/hostile", Accept=CHROME)),
         page_of(hostile.get("/hostile?refuse=true", Accept=CHROME), 422),
         page_of(hostile.get(f"/r/{refused.json()['id']}/status", Accept=CHROME)),

@@ -170,6 +170,8 @@ def test_the_range_of_an_int_can_be_widened_and_is_told() -> None:
     assert grammar.parse_int("1" + "0" * 4000, high=10**4001) == 10**4000
     with pytest.raises(ValueError, match=r"expected 0 to 9$"):
         grammar.parse_int("10", 0, 9)
+    with pytest.raises(ValueError, match=r"expected 1 to 8$"):
+        grammar.parse_int("10", 0, 9, told=(1, 8))
     with pytest.raises(ValueError, match=r"out of range$"):
         grammar.parse_int("9" * 4301, high=10**4300)
 

@@ -146,6 +146,19 @@ def test_every_name_that_can_be_met_is_on_its_page(page: str, names: set[str]) -
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 
+def test_the_loop_of_the_readme_does_not_pass_an_error_off_as_the_result(reader: Reader) -> None:
+    readme = (ROOT / "README.md").read_text()
+    [source] = re.findall(r"^```python\n(# rod\.py\n.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (reader.folder / "rod.py").write_text(source)
+    reader._serve("etagere serve rod.py")
+    blocks = re.findall(r"^```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    [loop] = [command for block in blocks for command, _ in exchanges(block) if "while curl" in command]
+    loop = reader._ours(loop.replace("alpha=0.3", "alpha=0.7"))
+    done = subprocess.run(["sh", "-c", loop], cwd=reader.folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (22, "")
+    assert "422" in done.stderr
+
+
 def test_a_transcript_that_is_not_true_is_noticed(reader: Reader) -> None:
     block = '$ printf \'etag: "a"\\nretry-after: 2\\n\'\netag: "b"\nretry-after: 1\n'
     [(command, shown)] = exchanges(block)

@@ -107,6 +107,14 @@ def attacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    """On the one server that passes a target on as it was sent."""
+    folder = tmp_path_factory.mktemp("uncut")
+    with serving("h11", folder) as server:
+        yield Attacked(server, folder / "executions")
+
+
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     folder = tmp_path_factory.mktemp("served")
     with serving("granian", folder) as server:
@@ -189,6 +197,47 @@ def test_a_request_inside_the_content_of_another_is_content(attacked: Attacked) 
 def test_heads_that_are_none(attacked: Attacked, head: bytes) -> None:
     assert are_faults_of_the_client(attacked.send(head + b"\r\n", end=True))
     assert attacked.started_nothing()
+
+
+LIVE = b"GET /-/health/live HTTP/1.1\r\nConnection: close\r\n"
+HOST = b"Host: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (LIVE + HOST, 200),
+        (LIVE, 400),
+        (LIVE + b"Host:\r\n", 400),
+        (LIVE + HOST + HOST, 400),
+        (LIVE + HOST + b"Host: evil.example\r\n", 400),
+        (LIVE.replace(b"1.1", b"1.0"), 200),
+        (LIVE.replace(b"1.1", b"1.0") + b"Host: evil.example\r\n", 421),
+        (LIVE.replace(b"/-/", b"http://localhost:1/-/") + HOST, 200),
+    ],
+    ids=repr,
+)
+def test_a_request_names_one_host(attacked: Attacked, head: bytes, status: int) -> None:
+    answer = attacked.send(head + b"\r\n")
+    assert re.match(rb"HTTP/1\.[01] (\d+)", answer)[1] == b"%d" % status
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://evil.example/-/health/live", 421),
+        (b"HTTPS://evil.example", 421),
+        (b"http://localhost@evil.example/-/health/live", 421),
+        (b"http://localhost:99/known?key=1&ms=0&size=1&more=1", 400),
+        (b"http://localhost/known?key=no&ms=0&size=1", 400),
+        (b"http://127.0.0.1", 200),
+        (b"http:/-/health/live", 404),
+    ],
+)
+def test_a_whole_uri_as_the_target_names_the_host(uncut: Attacked, target: bytes, status: int) -> None:
+    answer = uncut.send(LIVE.replace(b"/-/health/live", target), HOST + b"\r\n")
+    assert statuses(answer) == [status]
+    assert uncut.started_nothing()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ class Page(HTMLParser):
             assert element.tag not in ("style", "iframe", "object", "embed", "base"), element
             for name in ("src", "href", "action"):
                 value = element.attributes.get(name) or "./"
-                assert value.startswith((".", "-", "/", "r/")) or ":" not in value.partition("/")[0], element
+                assert value.startswith((".", "-", "r/")) or ":" not in value.partition("/")[0], element
+                assert not value.startswith("/"), "a proxy that strips a prefix"
         assert not [script for script in self.all("script") if script.text.strip()]
         labelled = {label.attributes["for"] for label in self.all("label")}
         for control in self.all("input") + self.all("select") + self.all("textarea"):

@@ -22,7 +22,8 @@ app = etagere.Etagere()
 
 @app.model(version="1", examples=[{"word": "it's <b>"}])
 def hostile(word: Annotated[str, Field(description="</td><script>alert(1)</script>")] = "<i>",
-            level: Annotated[int, Field(ge=1, lt=9)] = 2, sizes: list[float] = [], way: Literal["up", "down"] = "up",
+            level: Annotated[int, Field(ge=1, lt=9, description="How much of `word`.")] = 2,
+            sizes: list[float] = [], way: Literal["up", "down"] = "up",
             limit: float | None = None) -> str:
     """Repeats `word` & <img src=x onerror=alert(1)>.
 
@@ -122,6 +123,35 @@ def test_a_problem_type_that_there_is_not(server: Server) -> None:
         assert (answer.status, answer["Content-Type"]) == (404, "application/problem+json")
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("/-/", "/"), ("/-/models", "/"), ("/-/models/", "/"), ("/-/problems", "/-/problems/")],
+)
+def test_what_people_type_leads_to_what_they_mean(server: Server, path: str, meant: str) -> None:
+    for accept in (PAGE, "application/json"):
+        answer = server.get(path, Accept=accept)
+        assert (answer.status, answer.body, urljoin(path, answer["Location"])) == (303, b"", meant)
+        assert server.get(meant, Accept=accept).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/bare", "/hostile.json", "/bare@2", "/-/docs", "/-/models/bare", "/-/problems/refused"]
+)
+def test_a_slash_too_many_is_told(server: Server, path: str) -> None:
+    for end in ("/", "//"):
+        answer = server.get(path + end)
+        assert (answer.status, answer.json()["type"]) == (404, "/-/problems/not-found")
+        assert answer.json()["detail"] == f"Leave out the slash at the end: {path[1:]}"
+
+
+def test_behind_a_slash_too_many_the_rest_is_wrong_too(server: Server) -> None:
+    assert server.get("/nothing/").json()["models"] == ["hostile", "bare"]
+    assert server.get("/bare@1/").json()["versions"] == ["2"]
+    assert server.get("/-/nothing/").json()["detail"] == "The models are listed at the root."
+    assert server.get("/" * 10_000).status == 404
+    assert server.get("/-" + "/" * 10_000).status == 404
+
+
 def test_the_type_of_a_problem_leads_to_its_page(server: Server) -> None:
     problem = server.get("/hostile?nothing=1")
     explained = server.get(problem.json()["type"])
@@ -130,3 +160,13 @@ def test_the_type_of_a_problem_leads_to_its_page(server: Server) -> None:
 
 def test_code_spans_escape_and_mark() -> None:
     assert code_spans("a `b<c` & `d") == "a <code>b&lt;c</code> &amp; <code>d</code>"
+    assert code_spans("a ``b`` c") == "a <code>b</code> c"
+
+
+@pytest.mark.parametrize("path", ["/", "/-/models/hostile", "/-/docs"])
+def test_what_a_model_says_in_backticks_is_code_on_every_page(server: Server, path: str) -> None:
+    text = server.get(path, Accept=PAGE).body.decode()
+    assert "Repeats <code>word</code> &amp; &lt;img" in text
+    assert "`" not in text
+    if path != "/":
+        assert "of <code>word</code>" in text

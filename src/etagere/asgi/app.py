@@ -9,7 +9,7 @@ from urllib.parse import quote
 from etagere.asgi import content, events, people, problems, responses, waiting
 from etagere.asgi.at_hand import AtHand, chosen
 from etagere.asgi.fields import LONGEST_FIELD, Fields, combined, limited, text
-from etagere.asgi.hosts import HostCheck
+from etagere.asgi.hosts import HostCheck, origin_form
 from etagere.asgi.intent import Intent, refuse_if_only_cached
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.people import PeoplePages
@@ -91,7 +91,7 @@ class Application:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         fields = combined(scope["headers"])
-        self._hosts.check(fields.get(b"host"), scope.get("server"))
+        self._hosts.check(scope, fields.get(b"host"))
         if scope["method"] not in ("GET", "HEAD"):
             return await self._other_method(scope, receive, fields)
         target = b"%b?%b" % (_raw_path(scope), scope["query_string"])
@@ -253,7 +253,8 @@ def _tag_of(found: Representation | Failure | None) -> etag.EntityTag:
 
 
 def _raw_path(scope: Scope) -> bytes:
-    return scope.get("raw_path") or quote(scope["path"]).encode()
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return raw if raw.startswith(b"/") else origin_form(raw)
 
 
 def _path(scope: Scope, root: str) -> str:

@@ -1,12 +1,16 @@
-"""Which names in `Host` are ours: a defence against DNS rebinding."""
+"""Whom a request is for: which names in `Host`, or in the target, are ours. A defence against DNS rebinding."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 
-from etagere.errors import Misdirected
+from etagere.asgi.responses import Scope
+from etagere.errors import MalformedRequest, Misdirected
+
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
 
 class HostCheck:
@@ -17,18 +21,33 @@ class HostCheck:
         self._any = "*" in self._allowed
         self._known = lru_cache(maxsize=256)(self._is_known)
 
-    def check(self, host: bytes | None, server: tuple[str, int | None] | None) -> None:
-        """Accept a Host field, or its absence, which no browser sends and some servers pass on as an empty field.
+    def check(self, scope: Scope, host: bytes | None) -> None:
+        """Accept the Host field of a request, several being one list; HTTP/1.0 may do without (RFC 9112 §3.2).
+
+        A whole URI as the target counts instead of it (§3.2.2), where the server passes that on.
 
         Raises:
+            MalformedRequest: there is not one field, or it is empty, as some servers pass on that there is none.
             Misdirected: the name is not one of ours.
         """
+        if (not host and scope["http_version"] == "1.1") or (host and b"," in host):
+            raise MalformedRequest("A request needs one Host field, with a name in it.")
+        target: bytes = scope.get("raw_path") or b"/"
+        if not target.startswith(b"/") and (absolute := _ABSOLUTE.match(target)):
+            host = absolute[1]
+        server = scope.get("server")
         if host and not self._any and not self._known(host, server[0] if server else None):
             raise Misdirected("Add this host name to allowed_hosts if it is meant to lead here.")
 
     def _is_known(self, host: bytes, bound: str | None) -> bool:
         name = host_name(host)
         return name in self._allowed or name == "localhost" or name == bound or _is_loopback(name)
+
+
+def origin_form(target: bytes) -> bytes:
+    """The path of a request target that is a whole URI (RFC 9112 §3.2.2); any other as it is."""
+    absolute = _ABSOLUTE.match(target)
+    return target[absolute.end() :] or b"/" if absolute else target
 
 
 def host_name(host: bytes) -> str:

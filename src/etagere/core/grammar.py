@@ -66,14 +66,15 @@ def format_bool(value: object) -> str:
     return "true" if value else "false"
 
 
-def parse_int(text: str, low: int = INT64[0], high: int = INT64[1]) -> int:
-    """Decimal digits with an optional minus, within `low` and `high`."""
+def parse_int(text: str, low: int = INT64[0], high: int = INT64[1], told: tuple[int, int] | None = None) -> int:
+    """Decimal digits with an optional minus, within `low` and `high`; `told` are narrower limits to tell instead."""
     match = _INT.fullmatch(text)
     if match is None:
         raise expect(int)
     if len(match[2]) <= MAX_DIGITS and low <= (value := int(match[1] + match[2])) <= high:
         return value
-    raise ValueError("out of range" + (f": expected {low} to {high}" if max(-low, high) < 10**40 else ""))
+    least, most = told or (low, high)
+    raise ValueError("out of range" + (f": expected {least} to {most}" if max(-least, most) < 10**40 else ""))
 
 
 def format_int(value: object) -> str:

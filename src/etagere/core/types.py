@@ -127,9 +127,9 @@ SCALARS: Mapping[Any, Scalar] = {
 """The simple types but `int`, whose range depends on the declaration."""
 
 
-def integer(low: int, high: int) -> Scalar:
-    """The type of whole numbers from `low` to `high`."""
-    parse = partial(grammar.parse_int, low=low, high=high)
+def integer(low: int, high: int, told: tuple[int, int] | None = None) -> Scalar:
+    """The type of whole numbers from `low` to `high`; of one beyond, `told` is said to be expected."""
+    parse = partial(grammar.parse_int, low=low, high=high, told=told)
     return Scalar(grammar.EXPECTED[int], parse, grammar.format_int, Number)
 
 

@@ -34,7 +34,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals["box"] = charts
+        self._environment.globals.update(box=charts, spelt=code_spans)
 
     def waiting(self, status: Mapping[str, Any], base: str, result: str) -> bytes:
         """The page that shows a run's progress and turns into its result.
@@ -89,15 +89,15 @@ class Templates:
 
     def page(self, name: str, base: str, **values: Any) -> bytes:
         """Any other page; `base` leads from it to the root."""
-        return self._render(name, base=base, spelt=code_spans, **values)
+        return self._render(name, base=base, **values)
 
     def _render(self, name: str, **values: Any) -> bytes:
         return self._environment.get_template(name).render(**values).encode("utf-8", "replace")
 
 
 def code_spans(text: str) -> Markup:
-    """The text, escaped, with what stands between backticks as code."""
-    parts = map(escape, text.split("`"))
+    """The text, escaped, with what stands between backticks, one or two, as code."""
+    parts = map(escape, re.split("`+", text))
     return Markup().join(Markup("<code>{}</code>").format(part) if odd % 2 else part for odd, part in enumerate(parts))
 
 

@@ -18,6 +18,9 @@ from etagere.web.reference import Reference
 # A robot that follows links would start runs.
 ROBOTS = b"User-agent: *\nDisallow: /\n"
 
+# What people type, and the way from there to what they mean.
+_MEANT = {"/-/": "../", "/-/models": "../", "/-/models/": "../../", "/-/problems": "problems/"}
+
 
 class Routes:
     """Answers for `/`, `/robots.txt` and for everything under `/-/`."""
@@ -44,6 +47,13 @@ class Routes:
             return self._catalogue(accept)
         if path == "/robots.txt":
             return _text(ROBOTS)
+        if meant := _MEANT.get(path):
+            return Response(
+                303, [(b"location", meant.encode()), (b"cache-control", b"no-cache"), (b"content-length", b"0")]
+            )
+        if path.endswith("/") and path != "/-/problems/":
+            self(path.rstrip("/"), accept, root)
+            raise NotFound(f"Leave out the slash at the end: {path[1:].rstrip('/')}")
         if found := self._fixed.get(path):
             return found()
         if explained := self._reference(path, accept, root):
