@@ -18,6 +18,7 @@ from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
 from etagere.locator import SHORT_TARGET, Address, Locator, Start, model_key
 from etagere.model import Registry
+from etagere.runs.memory import MemoryRunTable
 from etagere.service import Answer, Service
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +128,19 @@ async def test_what_was_told_of_a_run_is_forgotten_with_it(service: Service) -> 
     service.waiters.leave(run.id, place)
     assert service.pacer.told(run.id) == 1
     assert service.pacer.pace(run, None, run.created).eta is not None
+
+
+async def test_what_was_told_of_a_run_is_forgotten_when_it_is_dropped(running: Running, service: Service) -> None:
+    await running._engine.stop()  # nothing is worked off
+    address, begin = await located(service, b"x=1")
+    run = (await answered(service, address, begin)).run
+    assert run is not None
+    service.pacer.tell(run, 1, run.created + 100)
+    assert service.pacer.told(run.id) == 10
+    # Nobody's patience is as short as a test.
+    assert isinstance(service.runs, MemoryRunTable)
+    service.runs._drop(service.runs._entries[run.id])
+    assert service.pacer.told(run.id) == 1
 
 
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:
