@@ -175,6 +175,8 @@ class Collector:
             seconds=outcome.seconds,
             body=body,
             path=None if body is not None else outcome.path,
+            accepted=run.created if run else outcome.started,
+            attempt=outcome.attempt,
             awaited=self._awaited(run),
         )
 
@@ -196,6 +198,7 @@ class Collector:
             seconds=outcome.seconds,
             expires=now + max(kept, self._awaited(run)),
             attempt=outcome.attempt,
+            accepted=run.created if run else outcome.started,
             facts=outcome.facts,
         )
 

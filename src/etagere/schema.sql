@@ -47,7 +47,9 @@ CREATE TABLE representation (
     used REAL NOT NULL,
     kept_until REAL NOT NULL,
     file TEXT,
-    mtime_ns INTEGER NOT NULL
+    mtime_ns INTEGER NOT NULL,
+    accepted REAL NOT NULL,
+    attempt INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX representation_by_used ON representation (used);
 CREATE INDEX representation_by_file ON representation (file) WHERE file IS NOT NULL;
@@ -66,6 +68,7 @@ CREATE TABLE failure (
     seconds REAL NOT NULL,
     expires REAL NOT NULL,
     attempt INTEGER NOT NULL,
+    accepted REAL NOT NULL,
     detail TEXT NOT NULL,
     facts TEXT NOT NULL
 ) WITHOUT ROWID;

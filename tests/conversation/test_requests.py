@@ -193,6 +193,8 @@ def test_status_from_the_queue_to_the_result(server: Server, gates: Path) -> Non
     assert answer["Content-Type"] == "application/vnd.etagere.status+json"
     assert answer.json()["state"] == "succeeded"
     assert answer.json()["outcome"] == "succeeded"
+    assert (answer.json()["attempt"], answer.json()["created"]) == (1, document["created"])
+    assert answer.json()["created"] <= answer.json()["started"] <= answer.json()["finished"]
     assert answer.json()["finished"].endswith("Z")
     assert answer.json()["links"] == {
         "result": f"../../r/{id}", "status": f"../../r/{id}/status", "events": f"../../r/{id}/events",

@@ -52,17 +52,15 @@ def pending_document(
 def _finished(found: Representation | Failure | None, root: str) -> dict[str, Any]:
     if found is None:
         return {"state": "absent"}
-    times = {"started": _timestamp(found.created - found.seconds), "finished": _timestamp(found.created)}
-    if isinstance(found, Representation):
-        return {"state": str(State.succeeded), "outcome": str(Kind.succeeded), "progress": 1.0, **times}
-    problem = failure_document(found, root)
-    return {
-        "state": str(State.failed),
-        "outcome": str(found.kind),
+    known = {
         "attempt": found.attempt,
-        "problem": problem,
-        **times,
+        "created": _timestamp(found.accepted),
+        "started": _timestamp(found.created - found.seconds),
+        "finished": _timestamp(found.created),
     }
+    if isinstance(found, Representation):
+        return {"state": str(State.succeeded), "outcome": str(Kind.succeeded), "progress": 1.0, **known}
+    return {"state": str(State.failed), "outcome": str(found.kind), "problem": failure_document(found, root), **known}
 
 
 def _difference(found: Difference) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from etagere.core.representation import Difference, Failure, Ghost, Kind, Repres
 from etagere.errors import Evicted, InternalError
 
 _SELECT = (
-    "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns"
+    "SELECT id, format, media_type, size, created, seconds, digest, content, file, mtime_ns, accepted, attempt"
     " FROM representation LEFT JOIN body USING (id) WHERE id"
 )
 REPRESENTATION = f"{_SELECT} = ?"
@@ -26,7 +26,10 @@ BEHIND = f"{_SELECT} > ? ORDER BY id LIMIT 256"
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
 GHOST = "SELECT id, uri, digest, seconds, first, later, seen FROM ghost LEFT JOIN difference USING (id) WHERE id = ?"
-FAILURE = "SELECT id, kind, created, seconds, expires, attempt, detail, facts FROM failure WHERE id = ? AND expires > ?"
+FAILURE = (
+    "SELECT id, kind, created, seconds, expires, attempt, accepted, detail, facts"
+    " FROM failure WHERE id = ? AND expires > ?"
+)
 
 
 class Kept(NamedTuple):
@@ -51,15 +54,14 @@ class Records:
 
     def representation(self, row: tuple[Any, ...]) -> Representation | None:
         """The representation of a row, or None where its body is not what was put there."""
-        key, form, media_type, size, created, seconds, digest, body, file, mtime_ns = row
+        key, form, media_type, size, created, seconds, digest, body, file, mtime_ns, accepted, attempt = row
         if not _is_sound(digest, size, body, file):
             return None
         path = None if file is None else self.directory / file
         id, _, name = key.partition(".")
         coding = _CODING.get(name.partition(".")[2], IDENTITY)
-        return Representation(
-            id, form, media_type, digest, size, created, seconds, body, path, mtime_ns, coding, derived=bool(name)
-        )
+        about = id, form, media_type, digest, size, created, seconds
+        return Representation(*about, body, path, mtime_ns, coding, bool(name), accepted, attempt)
 
     def keep_representation(
         self, connection: apsw.Connection, resource: Resource, given: Representation, file: str | None, now: float
@@ -104,8 +106,8 @@ class Records:
             return Kept(there)
         connection.execute("DELETE FROM failure WHERE expires <= ?", (now,))
         connection.execute(
-            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, detail, facts)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO failure (id, kind, created, seconds, expires, attempt, accepted, detail, facts)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*_known(given), given.detail, json.dumps(given.facts)),
         )
         self._trim_ghosts(connection)
@@ -171,8 +173,8 @@ def _is_sound(digest: bytes, size: int, body: bytes | None, file: str | None) ->
 
 def failure(row: tuple[Any, ...]) -> Failure:
     """The failure of a row."""
-    given, kind, created, seconds, expires, attempt, detail, facts = row
-    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, json.loads(facts))
+    given, kind, created, seconds, expires, attempt, accepted, detail, facts = row
+    return Failure(given, Kind(kind), detail, created, seconds, expires, attempt, accepted, json.loads(facts))
 
 
 def ghost(row: tuple[Any, ...]) -> Ghost:
@@ -209,9 +211,9 @@ def _family(connection: apsw.Connection, key: str) -> list[tuple[str, str | None
 def _insert(connection: apsw.Connection, given: Representation, file: str | None, now: float, until: float) -> None:
     connection.execute(
         "INSERT INTO representation"
-        " (id, format, media_type, size, created, seconds, digest, used, kept_until, file, mtime_ns)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*_fields(given), now, until, file, given.mtime_ns),
+        " (id, format, media_type, size, created, seconds, digest, used, kept_until, file, mtime_ns, accepted, attempt)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*_fields(given), now, until, file, given.mtime_ns, given.accepted, given.attempt),
     )
     if file is None:
         connection.execute("INSERT INTO body (id, content) VALUES (?, ?)", (given.key, given.body))
@@ -221,8 +223,8 @@ def _fields(given: Representation) -> tuple[str, str, str, int, float, float, by
     return given.key, given.format, given.media_type, given.size, given.created, given.seconds, given.digest
 
 
-def _known(given: Failure) -> tuple[str, str, float, float, float, int]:
-    return given.id, given.kind, given.created, given.seconds, given.expires, given.attempt
+def _known(given: Failure) -> tuple[str, str, float, float, float, int, float]:
+    return given.id, given.kind, given.created, given.seconds, given.expires, given.attempt, given.accepted
 
 
 def _total(connection: apsw.Connection, column: str) -> int:

@@ -67,8 +67,9 @@ class Outcome:
 class Representation:
     """A finished result, or a variant of it in another format or content coding (`derived`).
 
-    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`. A client may
-    ask for it for the first time within `awaited` seconds, which is no part of what it is.
+    `digest` is the SHA-256 of the bytes; `body` is None where they are in the file `path`. Its run was
+    `accepted` then (seconds since the epoch) and ended by this `attempt`. A client may ask for it for the
+    first time within `awaited` seconds, which is no part of what it is.
     """
 
     id: str
@@ -83,6 +84,8 @@ class Representation:
     mtime_ns: int = 0
     coding: str = IDENTITY
     derived: bool = False
+    accepted: float = 0.0
+    attempt: int = 1
     awaited: float = field(default=0.0, compare=False)
 
     @property
@@ -100,7 +103,8 @@ class Representation:
 class Failure:
     """A remembered failure, refusals included; forgotten at `expires` (seconds since the epoch).
 
-    `facts` are more members of its problem document, as JSON has them.
+    Its run was `accepted` then and ended by this `attempt`. `facts` are more members of its problem
+    document, as JSON has them.
     """
 
     id: str
@@ -110,6 +114,7 @@ class Failure:
     seconds: float
     expires: float
     attempt: int = 1
+    accepted: float = 0.0
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
