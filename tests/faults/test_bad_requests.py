@@ -245,11 +245,12 @@ def test_a_whole_uri_as_the_target_names_the_host(uncut: Attacked, target: bytes
     [
         (b"".join(b"x%d: 1\r\n" % n for n in range(20_000)), 431),
         (b"".join(b"x%d: %b\r\n" % (n, b"a" * 1000) for n in range(150)), 431),
-        (b"x: " + b"a" * 1_000_000 + b"\r\n", 431),
+        # The server's limit is 192 KiB, and what one more reading brings.
+        (b"x: " + b"a" * 400_000 + b"\r\n", 431),
         (b"Accept: " + b"a/b;q=0.5, " * 1000 + b"\r\n", 431),
         (b"If-None-Match: " + b'"a", ' * 3000 + b"\r\n", 431),
     ],
-    ids=["20,000 fields", "150 kB in fields", "one of 1 MB", "a long Accept", "a long If-None-Match"],
+    ids=["20,000 fields", "150 kB in fields", "one of 400 kB", "a long Accept", "a long If-None-Match"],
 )
 def test_bombs_of_header_fields(served: Attacked, head: bytes, status: int) -> None:
     before = served.memory()
