@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.metrics import Metrics
     from etagere.pacer import Pacer
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
@@ -112,6 +113,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
+    from etagere.core.tally import Tally
     from etagere.engines.local import LocalEngine
     from etagere.locator import Locator
     from etagere.runs.outbox import Outbox
@@ -132,17 +134,20 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     supervisor = await _supervisor(registry, settings, database, clock)
     worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled, largest = partial(_settled, engine, ended), settings.max_result
-    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=largest, settled=settled)
+    settled, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
+    collector = Collector(
+        registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=settled
+    )
     asked = Asked(runs, runs, waiters, pacer)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
     deriver = _deriver(settings, cache)
-    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked)
+    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally)
     working = collector.collect(), asked.keep_telling(), _scrub(database, cache, clock)
     background = tuple(asyncio.create_task(work) for work in working)
     await engine.start()
-    return Running(_application(service, settings), service, engine, background, supervisor, cache, deriver, database)
+    application = _application(service, settings, _metrics(service, runs, cache))
+    return Running(application, service, engine, background, supervisor, cache, deriver, database)
 
 
 def _run_table(
@@ -209,7 +214,28 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
     return supervisor
 
 
-def _application(service: Service, settings: Settings) -> Application | Cors | AccessLog:
+def _metrics(service: Service, runs: MemoryRunTable, cache: SqliteCache) -> Metrics:
+    from importlib.metadata import version
+
+    from etagere.metrics import Metrics, Sources
+
+    models = service.registry.models
+    return Metrics(
+        Sources(
+            version=version("etagere"),
+            models=models.keys(),
+            queues={model.options.queue for model in models.values()},
+            tally=service.tally,
+            pending=runs.overview,
+            held=cache.held,
+            waiting=lambda: service.waiters.taken,
+            nondeterministic=cache.nondeterministic,
+            now=service.clock.now,
+        )
+    )
+
+
+def _application(service: Service, settings: Settings, metrics: Metrics) -> Application | Cors | AccessLog:
     from importlib.metadata import version
 
     from etagere.asgi.access_log import AccessLog
@@ -223,7 +249,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     templates = Templates()
     application = Application(
         service,
-        Routes(service, templates, version("etagere")),
+        Routes(service, templates, version("etagere"), metrics),
         templates,
         HostCheck(settings.allowed_hosts),
         Intent(settings.cors_origins),

@@ -13,6 +13,7 @@ from etagere.core.lifecycle import Run
 from etagere.core.media import Format
 from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation
+from etagere.core.tally import Tally
 from etagere.errors import Evicted, NotStarted, Retired, Stopping
 from etagere.flights import Flights
 from etagere.locator import Address, Locator, Start
@@ -57,6 +58,7 @@ class Service:
         waiters: Waiters,
         pacer: Pacer,
         asked: Asked,
+        tally: Tally,
     ) -> None:
         self.locator = locator
         self.runs = runs
@@ -65,6 +67,7 @@ class Service:
         self.waiters = waiters
         self.pacer = pacer
         self.asked = asked
+        self.tally = tally
         self.stopping = False
         self._engine = engine
         self._deriver = deriver
