@@ -257,6 +257,7 @@ def _application(service: Service, settings: Settings, metrics: Metrics) -> Appl
         max_wait=settings.max_wait,
         max_query_content=settings.max_query_content,
         dev=settings.dev,
+        log=settings.access_log,
     )
     served = Cors(application, settings.cors_origins) if settings.cors_origins else application
     return AccessLog(served) if settings.access_log else served

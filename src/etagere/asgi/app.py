@@ -48,7 +48,7 @@ class Application:
 
     `pages` answers for everything else, given the path, the Accept field and where the application
     is mounted; `people` renders what a person sees of a resource. `max_wait` is the longest wait in
-    seconds; `dev` forbids caches to keep anything.
+    seconds; `dev` forbids caches to keep anything. With `log`, an `AccessLog` around it finds the response in the scope.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Application:
         max_wait: int,
         max_query_content: int,
         dev: bool = False,
+        log: bool = False,
     ) -> None:
         self._service = service
         self._pages = pages
@@ -75,6 +76,7 @@ class Application:
         self._dev = dev
         self._at_hand = AtHand(service, dev=dev)
         self._answers = service.tally.answers
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,7 +92,8 @@ class Application:
         if response.problem is not None:
             self._explain(scope, response)
         self._answers[response.answer] += 1
-        scope[ANSWER] = response
+        if self._log:
+            scope[ANSWER] = response
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
