@@ -100,8 +100,8 @@ async def check(target: str, names: Sequence[str]) -> int:
             failed.append(finding)
 
     with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
-        largest = Settings.layered(application.defaults, {}).max_result
-        checker = Checker(application, Path(folder), max_result=largest, clock=SystemClock(), tell=tell, report=_bar)
+        settings = Settings.layered(application.defaults, {})
+        checker = Checker(application, Path(folder), settings, SystemClock(), tell=tell, report=_bar)
         await checker.check(models)
     return 1 if failed else 0
 
