@@ -29,8 +29,9 @@ from etagere.model import Model, Registry
 from etagere.ports import Clock
 from etagere.results import Returned
 from etagere.supervisor import program
+from etagere.supervisor.attempt import Crashed, Order, Report
 from etagere.supervisor.environment import for_models
-from etagere.supervisor.supervisor import Crashed, Order, Report, Supervisor
+from etagere.supervisor.supervisor import Supervisor
 
 APART_S = 2.0
 """Between a first run and its second; the times of files in a zip have this resolution."""

@@ -29,7 +29,8 @@ from etagere.model import Model
 from etagere.parameters import Bound
 from etagere.source import source_files
 from etagere.supervisor import program
-from etagere.supervisor.supervisor import Crashed, Order, Supervisor
+from etagere.supervisor.attempt import Crashed, Order
+from etagere.supervisor.supervisor import Supervisor
 
 
 async def serve(target: str, overrides: dict[str, Any], config: Path | None, public: bool) -> int:
