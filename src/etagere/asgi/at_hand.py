@@ -19,7 +19,7 @@ _REMEMBERED = 1024
 # In Python 3.11 a member of an enum is slow to look up, and an argument with a name slow to pass.
 _HIT = Answered.hit
 _OTHERS = frozenset({b"prefer", b"cache-control", b"if-match", b"range"})
-_Finished = tuple[Representation, Address, Headers, Saved]
+_Finished = tuple[bytes, Address, Headers, Saved]
 
 
 class AtHand:
@@ -31,7 +31,8 @@ class AtHand:
     def __init__(self, service: Service, *, dev: bool) -> None:
         self._service = service
         self._dev = dev
-        # The fields of a result do not change as long as it is the same, asked for in the same way.
+        # The fields of a result do not change as long as it is the same, asked for in the same way. It is known by its
+        # digest, the very object: the result itself has a body, and is the cache's to let go.
         self._finished: dict[str, _Finished] = {}
 
     def answer(self, fields: Fields, address: Address) -> Response | None:
@@ -60,7 +61,7 @@ class AtHand:
         if choice.codings and not (found.size < LEAST_CODED and IDENTITY in choice.codings):
             return None
         kept = self._finished.get(found.id)
-        if kept is not None and kept[0] is found and kept[1] is address:
+        if kept is not None and kept[0] is found.digest and kept[1] is address:
             kept[3].seconds += found.seconds
         else:
             kept = self._finish(found, address)
@@ -72,7 +73,7 @@ class AtHand:
         headers = responses.ready(found, address, address.base, dev=self._dev).headers
         if len(self._finished) >= _REMEMBERED:
             self._finished.clear()
-        kept = found, address, headers, self._service.tally.serve(address.model, found)
+        kept = found.digest, address, headers, self._service.tally.serve(address.model, found)
         self._finished[found.id] = kept
         return kept
 
