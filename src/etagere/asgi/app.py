@@ -48,7 +48,8 @@ class Application:
 
     `pages` answers for everything else, given the path, the Accept field and where the application
     is mounted; `people` renders what a person sees of a resource. `max_wait` is the longest wait in
-    seconds; `dev` forbids caches to keep anything. With `log`, an `AccessLog` around it finds the response in the scope.
+    seconds; `dev` forbids caches to keep anything. With `log` an `AccessLog` around it finds the response
+    in the scope.
     """
 
     def __init__(
