@@ -85,9 +85,9 @@ def test_too_long_a_target_is_refused_by_etagere(tls: TLS) -> None:
 def test_a_long_target_comes_through_http_2(tls: TLS) -> None:
     target = "/length?text=" + "b" * 50_000
     assert tls.result(target).status == 200
-    resolved = ["--resolve", f"{HOST}:{tls.port}:127.0.0.1", "--cacert", str(tls.certificate)]
+    to = ["--resolve", f"{HOST}:{tls.port}:127.0.0.1", "--cacert", str(tls.certificate), "-u", f"{NAME}:{PASSWORD}"]
     done = subprocess.run(
-        ["curl", "-sS", "--http2", *resolved, "-u", f"{NAME}:{PASSWORD}", "-w", " %{http_version} %{http_code}", "-K", "-"],
+        ["curl", "-sS", "--http2", *to, "-w", " %{http_version} %{http_code}", "-K", "-"],
         input=f'url = "https://{HOST}:{tls.port}{target}"', capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "50000 2 200", done.stderr

@@ -72,7 +72,8 @@ class Sandboxed(Server):
         [start] = SAID["ExecStart"]
         command = [places.get(word, word) for word in shlex.split(start)]
         inside = [sys.executable, str(ROOT / "tests" / "deploy" / "sandbox.py"), str(UNIT), *command]
-        super().__init__([*self._without_privileges(), *inside], {"HOME": str(self.state)}, self.state)
+        environment = dict(line.split("=", 1) for line in SAID["Environment"])
+        super().__init__([*self._without_privileges(), *inside], {**environment, "HOME": str(self.state)}, self.state)
 
     def _without_privileges(self) -> list[str]:
         """Whoever is root has them taken, and a file system that can be written in the service's folder alone."""
@@ -102,6 +103,7 @@ def test_models_can_do_what_they_need_and_no_more(sandboxed: Sandboxed) -> None:
     assert done == {
         "compute": "done",
         "start a program": "done",
+        "import polars": "done",
         "write in its folder": "done",
         "listen on loopback": "done",
         "write what is executed": "Operation not permitted",

@@ -6,6 +6,7 @@ import mmap
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ def attempts(outside: str) -> dict[str, str]:
     return {
         "compute": outcome(lambda: np.linalg.solve(np.eye(200), np.ones(200))),
         "start a program": outcome(lambda: subprocess.run(["true"], check=True)),
+        # Its threads are no good for a process that forks.
+        "import polars": outcome(lambda: subprocess.run([sys.executable, "-c", "import polars"], check=True)),
         "write in its folder": outcome(lambda: Path("here").write_text("")),
         "listen on loopback": outcome(lambda: socket.create_server(("127.0.0.1", 0)).close()),
         "write elsewhere": outcome(lambda: Path(outside).write_text("")),
