@@ -95,8 +95,13 @@ def test_a_long_target_comes_through_http_2(tls: TLS) -> None:
 
 def test_a_content_as_large_as_etagere_takes(tls: TLS) -> None:
     assert tls.query("/length", {"text": "a" * (7 << 20)}).status == 303
+
+
+def test_too_large_a_content_is_refused_for_good(tls: TLS) -> None:
     answer = tls.query("/length", {"text": "a" * ((8 << 20) + 1)})
-    assert (answer.status, answer["Content-Type"]) == (413, "application/problem+json")
+    # Etagere answers before it has read everything, and Caddy may not hear it. Anything but "ask again" will do.
+    assert answer.status == 413 or (answer.status == 502 and tls.program == "caddy")
+    assert "Retry-After" not in answer.headers
 
 
 def test_events_come_as_they_happen(public: Service, tls: TLS) -> None:
@@ -159,6 +164,7 @@ def test_while_the_service_is_away_clients_are_told_to_come_again(tmp_path: Path
         away = tls.get("/gated?gate=away", client.tag)
         assert (away.status, away["Retry-After"], away["Cache-Control"]) == (503, "5", "no-store")
         assert (away["Content-Type"], away.json()["status"]) == ("application/problem+json", 503)
+        assert tls.query("/gated", b"gate=away").status == 503
         service.restart()
         assert is_pending(client.ask(tls, "/gated?gate=away"))
         service.open("away")
@@ -203,8 +209,25 @@ def test_the_service_is_told_the_name_and_who_asks_and_no_password(tmp_path: Pat
     assert "authorization" not in dict(fields)
 
 
-def test_hadolint_has_nothing_to_say_against_the_dockerfile(judges_bin: Path) -> None:
-    done = subprocess.run(
-        [judges_bin / "hadolint", ROOT / "deploy" / "Dockerfile"], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stdout) == (0, "")
+[EXAMPLE] = re.findall(
+    r"^```dockerfile\n(.*?)^```", (ROOT / "docs" / "network.md").read_text(), re.MULTILINE | re.DOTALL
+)
+IMAGES = {"of Etagere": (ROOT / "deploy" / "Dockerfile").read_text(), "of models": EXAMPLE}
+
+
+def linted(judges_bin: Path, image: str) -> tuple[int, str]:
+    """The exit status of hadolint, and what it says."""
+    command = [judges_bin / "hadolint", "--no-color", "-"]
+    done = subprocess.run(command, input=image, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_hadolint_has_nothing_to_say_against_an_image(judges_bin: Path, image: str) -> None:
+    assert linted(judges_bin, IMAGES[image]) == (0, "")
+
+
+def test_hadolint_would_say_something(judges_bin: Path) -> None:
+    status, said = linted(judges_bin, "FROM python\nRUN pip install numpy\n")
+    assert status == 1
+    assert {"DL3006", "DL3013", "DL3042"} <= set(re.findall(r"DL\d+", said))

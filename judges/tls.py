@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from judges.proxies import Nginx, Proxy
@@ -57,7 +58,10 @@ class TLS(Proxy):
         """One request on a connection of its own."""
         connection = self.connect()
         try:
-            connection.request(method, path, body or None, {**BASIC, **(headers or {})})
+            with suppress(
+                BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
+            ):  # answered before everything was sent
+                connection.request(method, path, body or None, {**BASIC, **(headers or {})})
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from ctypes.util import find_library
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 import pytest
 from tests.deploy.sandbox import settings
 from tests.harness import Server
+
+from etagere.config import Settings
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "etagere.service"
@@ -47,6 +51,12 @@ def test_systemd_finds_a_fault_that_is_planted(unit: Path, tmp_path: Path) -> No
     faulty = tmp_path / UNIT.name
     faulty.write_text(unit.read_text().replace("KillMode=mixed", "KillMode=mixt"))
     assert "ignoring: mixt" in analyze("verify", "--man=no", faulty).stderr
+
+
+def test_the_settings_that_go_with_it_are_accepted() -> None:
+    page = (ROOT / "docs" / "network.md").read_text()
+    [written] = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert Settings(**tomllib.loads(written)).allowed_hosts == ("models.example.org",)
 
 
 def test_little_is_exposed(unit: Path) -> None:

@@ -20,7 +20,7 @@ ASKED = {
         *(line for name, group in GROUPS.items() if name != "judges" for line in group),
     ],
     "judges": GROUPS["judges"],
-    "run": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["tables"]],
+    "run": PROJECT["project"]["dependencies"],
     "build": [*PROJECT["build-system"]["requires"], *GROUPS["build"]],
 }
 # What older versions do, wherever they are locked.
@@ -72,7 +72,7 @@ def test_no_locked_version_is_one_that_is_known_to_be_bad(name: str) -> None:
     assert not any(old.values()), {project: (old[project], TOO_OLD[project][1]) for project in old if old[project]}
 
 
-def test_what_an_image_has_is_what_was_tested(name: str) -> None:
+def test_what_a_service_is_installed_from_is_what_was_tested(name: str) -> None:
     tested = pins("dev")
     if name != "judges":
         assert {project: versions for project, versions in pins(name).items() if tested.get(project) != versions} == {}
