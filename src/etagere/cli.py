@@ -31,8 +31,10 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name,
 Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more.")
 ]
-Data = Annotated[Path | None, typer.Option(help="The service's data directory. [default: .etagere]")]
-Config = Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")]
+Data = Annotated[
+    Path | None, typer.Option(help="The data directory of the service; .etagere if nothing says otherwise.")
+]
+Config = Annotated[Path | None, typer.Option(help="The file of settings; etagere.toml if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document, for programs.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a resource: in its tags, URIs and log lines.")]
 

@@ -171,7 +171,7 @@ class MemoryRunTable:
             after = step(before, Event.cancel, self._clock.now())
             self._dropped(id)
         kept = after
-        if after.ended and event in (Event.crash, Event.lose):
+        if after.state is State.failed and event in (Event.crash, Event.lose):
             kept = replace(before, crashes=after.crashes, losses=after.losses)
         self._place(entry, kept)
         try:
