@@ -99,7 +99,7 @@ def _status(done: Document) -> str:
         "runs": f"{queued} queued, {running} running{waits}",
         "waiting": f"{_some(done['waiting'], 'client')}",
         "cache": f"{_some(done['results'], 'result')}, {_size(done['bytes'])}",
-        "not the same": f"results computed again, since the start: {differing or 'none'}",
+        "nondeterministic": differing or "no results since the start",
         "scrubber": f"{_some(scrubber['rounds'], 'round')} since the start, {scrubber['damaged']} damaged",
     }
     return _table(rows.items())
