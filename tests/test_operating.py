@@ -14,7 +14,9 @@ from tests.conversation.asking import Asking, Gates
 from tests.faults.service import eventually
 from tests.harness import Server
 from tests.test_cli import etagere
+from typer.testing import CliRunner
 
+from etagere.cli import app
 from etagere.control import ask
 
 MODELS = Path(__file__).parent / "models" / "operated.py"
@@ -250,7 +252,7 @@ def test_draining(tmp_path: Path) -> None:
         assert service.result("/quick?x=2").json() == -2.0
 
 
-@pytest.mark.parametrize("operation", ["status", "runs", "logs a", "cancel a", "purge a", "drain"])
+@pytest.mark.parametrize("operation", ["status", "cancel a"])
 def test_without_a_service_it_is_said_what_to_do(tmp_path: Path, operation: str) -> None:
     done = etagere(*operation.split(), "--data", str(tmp_path / "data"))
     assert (done.returncode, done.stdout) == (2, "")
@@ -270,7 +272,7 @@ def test_the_settings_name_the_directory(service: Operated, tmp_path: Path) -> N
 
 def test_help_teaches() -> None:
     for name in ("status", "runs", "logs", "cancel", "purge", "drain"):
-        done = etagere(name, "--help")
-        assert done.returncode == 0
+        done = CliRunner().invoke(app, [name, "--help"])
+        assert done.exit_code == 0
         assert "Example: etagere" in done.stdout
         assert {"--json", "--data", "--config"} <= set(done.stdout.split())
