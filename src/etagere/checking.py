@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from etagere import contents
+from etagere.config import Settings
 from etagere.core.comparing import Disagreement, Explain, Unreadable, in_bytes, in_columns, in_csv, in_json
 from etagere.core.representation import Kind, Outcome
 from etagere.core.signatures import contradiction
@@ -28,8 +29,9 @@ from etagere.model import Model, Registry
 from etagere.ports import Clock
 from etagere.results import Returned
 from etagere.supervisor import program
+from etagere.supervisor.attempt import Crashed, Order, Report
 from etagere.supervisor.environment import for_models
-from etagere.supervisor.supervisor import Crashed, Order, Report, Supervisor
+from etagere.supervisor.supervisor import Supervisor
 
 APART_S = 2.0
 """Between a first run and its second; the times of files in a zip have this resolution."""
@@ -93,11 +95,11 @@ class Checker:
     """Checks models of a registry; works in `directory`. `tell` is told what is found, `report` how far a run is."""
 
     def __init__(
-        self, registry: Registry, directory: Path, *, max_result: int, clock: Clock, tell: Tell, report: Report
+        self, registry: Registry, directory: Path, settings: Settings, clock: Clock, *, tell: Tell, report: Report
     ) -> None:
         self._program = program.describe(registry)
         self._directory = directory
-        self._max_result = max_result
+        self._settings = settings
         self._clock = clock
         self._tell = tell
         self._report = report
@@ -135,7 +137,9 @@ class Checker:
         supervisor = Supervisor(
             self._program,
             self._directory / name,
-            max_result=self._max_result,
+            max_result=self._settings.max_result,
+            max_run_dir=self._settings.max_run_dir,
+            max_processes=self._settings.max_processes,
             clock=self._clock,
             environment=environment,
         )
@@ -174,7 +178,7 @@ class Checker:
         return await self._compared(case, first.path, second.path)
 
     async def _compared(self, case: _Case, first: Path, second: Path) -> Finding:
-        ours, theirs = (contents.read(path, self._max_result) for path in (first, second))
+        ours, theirs = (contents.read(path, self._settings.max_result) for path in (first, second))
         small = max(ours.size, theirs.size) <= LARGEST_READ
         if ours.digest != theirs.digest:
             found = await _difference(case.model, first, second) if small else _in_files(first, second, in_bytes)

@@ -29,7 +29,8 @@ from etagere.model import Model
 from etagere.parameters import Bound
 from etagere.source import source_files
 from etagere.supervisor import program
-from etagere.supervisor.supervisor import Crashed, Order, Supervisor
+from etagere.supervisor.attempt import Crashed, Order
+from etagere.supervisor.supervisor import Supervisor
 
 
 async def serve(target: str, overrides: dict[str, Any], config: Path | None, public: bool) -> int:
@@ -100,8 +101,8 @@ async def check(target: str, names: Sequence[str]) -> int:
             failed.append(finding)
 
     with tempfile.TemporaryDirectory(prefix="etagere-") as folder:
-        largest = Settings.layered(application.defaults, {}).max_result
-        checker = Checker(application, Path(folder), max_result=largest, clock=SystemClock(), tell=tell, report=_bar)
+        settings = Settings.layered(application.defaults, {})
+        checker = Checker(application, Path(folder), settings, SystemClock(), tell=tell, report=_bar)
         await checker.check(models)
     return 1 if failed else 0
 

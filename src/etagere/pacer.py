@@ -14,15 +14,19 @@ RENEWED_AFTER = 0.1
 """A schedule is made anew, and the history saved, when that has grown by this share of itself."""
 
 
+_SECONDS = 4096
+
+
 class _Learnt:
     """A model's history and the schedule made of it, `news` runs ago."""
 
-    __slots__ = ("history", "news", "schedule")
+    __slots__ = ("history", "news", "paces", "schedule")
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.news = 0
         self.schedule = Schedule.of(history.seconds) if history.seconds else None
+        self.paces: dict[int, Pace] = {}
 
     def add(self, seconds: float) -> bool:
         """Whether that made a new schedule."""
@@ -64,10 +68,23 @@ class Pacer:
 
     def tell(self, run: Run, position: int | None, now: float) -> Pace:
         """The same for a client, who is then expected to ask again after `retry_after`."""
-        pace = self.pace(run, position, now)
-        # Every ping comes by here: a look-up, and most often no more.
+        # Every ping comes by here: look-ups, and most often no more.
+        pace = self._usual(run, now) or self.pace(run, position, now)
         if pace.retry_after > self._told.get(run.id, 0):
             self._told[run.id] = pace.retry_after
+        return pace
+
+    def _usual(self, run: Run, now: float) -> Pace | None:
+        """The pace of a run that reports no progress, which depends on how many seconds it has been running alone."""
+        learnt = self._models.get(run.model)
+        if learnt is None or learnt.schedule is None or run.started is None or run.progress is not None:
+            return None
+        second = int(now - run.started)
+        pace = learnt.paces.get(second)
+        if pace is None:
+            if len(learnt.paces) >= _SECONDS:
+                learnt.paces = {}
+            pace = learnt.paces[second] = self.pace(run, None, run.started + second)
         return pace
 
     def told(self, id: str) -> int:

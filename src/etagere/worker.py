@@ -14,7 +14,8 @@ from etagere.errors import LostProcess, Problem
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Clock, Prints, ResultQueue, RunTable
-from etagere.supervisor.supervisor import Crashed, Order, Superseded, Supervisor
+from etagere.supervisor.attempt import Crashed, Order, Superseded
+from etagere.supervisor.supervisor import Supervisor
 
 log = get_logger("etagere.worker")
 

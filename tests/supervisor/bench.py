@@ -17,8 +17,9 @@ import orjson
 
 from etagere.core.representation import Outcome, Resource
 from etagere.factory import SystemClock
+from etagere.supervisor.attempt import Order
 from etagere.supervisor.program import describe
-from etagere.supervisor.supervisor import Order, Supervisor
+from etagere.supervisor.supervisor import Supervisor
 
 MODELS = Path(__file__).parent.parent / "models"
 MIB = 1024 * 1024

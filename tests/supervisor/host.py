@@ -16,8 +16,9 @@ from tests.models.assorted import app
 
 from etagere.core.representation import Resource
 from etagere.factory import SystemClock
+from etagere.supervisor.attempt import Order
 from etagere.supervisor.program import describe
-from etagere.supervisor.supervisor import Order, Supervisor
+from etagere.supervisor.supervisor import Supervisor
 
 
 def say(*words: object) -> bool:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.supervisor.bench import Bench
 
 from etagere.core.representation import Kind
+from etagere.supervisor.attempt import Crashed
 from etagere.supervisor.child import command_line
-from etagere.supervisor.supervisor import Crashed
 
 pytestmark = pytest.mark.anyio
 

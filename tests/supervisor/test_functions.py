@@ -10,7 +10,7 @@ import pytest
 from tests.supervisor.bench import MIB, Bench, supervising
 
 from etagere.core.representation import Kind, Outcome
-from etagere.supervisor.supervisor import Crashed
+from etagere.supervisor.attempt import Crashed
 
 pytestmark = pytest.mark.anyio
 

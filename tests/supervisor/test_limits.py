@@ -16,8 +16,8 @@ from tests.supervisor.bench import MIB, Bench, Watched, is_gone, supervising
 
 from etagere.core.representation import Kind
 from etagere.errors import LostProcess
+from etagere.supervisor.attempt import Superseded
 from etagere.supervisor.linux import below
-from etagere.supervisor.supervisor import Superseded
 
 pytestmark = pytest.mark.anyio
 

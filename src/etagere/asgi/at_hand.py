@@ -27,8 +27,9 @@ class AtHand:
     def __init__(self, service: Service, *, dev: bool) -> None:
         self._service = service
         self._dev = dev
-        # The fields of a result do not change as long as it is the same, asked for in the same way.
-        self._finished: dict[str, tuple[Representation, Address, Headers]] = {}
+        # The fields of a result do not change as long as it is the same, asked for in the same way. It is known by its
+        # digest, the very object: the result itself has a body, and is the cache's to let go.
+        self._finished: dict[str, tuple[bytes, Address, Headers]] = {}
 
     def answer(self, fields: Fields, address: Address) -> Response | None:
         """The answer to a GET or HEAD without preferences, ranges, or other conditions than the pending tag.
@@ -56,11 +57,11 @@ class AtHand:
         if choice.codings and not (found.size < LEAST_CODED and IDENTITY in choice.codings):
             return None
         known, asked, headers = self._finished.get(found.id, (None, None, []))
-        if known is not found or asked is not address:
+        if known is not found.digest or asked is not address:
             headers = responses.ready(found, address, address.base, dev=self._dev).headers
             if len(self._finished) >= _REMEMBERED:
                 self._finished.clear()
-            self._finished[found.id] = found, address, headers
+            self._finished[found.id] = found.digest, address, headers
         return Response(200, headers, found.body)
 
 

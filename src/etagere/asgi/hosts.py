@@ -30,18 +30,26 @@ class HostCheck:
             MalformedRequest: there is not one field, or it is empty, as some servers pass on that there is none.
             Misdirected: the name is not one of ours.
         """
+        target: bytes = scope.get("raw_path") or b"/"
+        server = scope.get("server")
+        bound = server[0] if server else None
+        named = host if target.startswith(b"/") else _authority(target) or host
+        if named is host and host and self._known(host, bound):
+            return
         if (not host and scope["http_version"] == "1.1") or (host and b"," in host):
             raise MalformedRequest("A request needs one Host field, with a name in it.")
-        target: bytes = scope.get("raw_path") or b"/"
-        if not target.startswith(b"/") and (absolute := _ABSOLUTE.match(target)):
-            host = absolute[1]
-        server = scope.get("server")
-        if host and not self._any and not self._known(host, server[0] if server else None):
+        if named and not self._known(named, bound):
             raise Misdirected("Add this host name to allowed_hosts if it is meant to lead here.")
 
     def _is_known(self, host: bytes, bound: str | None) -> bool:
         name = host_name(host)
-        return name in self._allowed or name == "localhost" or name == bound or _is_loopback(name)
+        ours = self._any or name in self._allowed or name == "localhost" or name == bound or _is_loopback(name)
+        return ours and b"," not in host
+
+
+def _authority(target: bytes) -> bytes | None:
+    absolute = _ABSOLUTE.match(target)
+    return absolute[1] if absolute else None
 
 
 def origin_form(target: bytes) -> bytes:

@@ -14,7 +14,7 @@ import orjson
 from etagere.core.etag import EntityTag, pending_field, ready_tag
 from etagere.core.lifecycle import Run, State
 from etagere.core.media import IDENTITY, compresses
-from etagere.core.pacing import Pace
+from etagere.core.pacing import LONGEST, Pace
 from etagere.core.representation import Representation
 from etagere.locator import Address
 from etagere.variants import LEAST_CODED
@@ -75,9 +75,9 @@ async def disconnected(receive: Receive) -> None:
 
 def run_status(run: Run, position: int | None, eta: float | None) -> bytes:
     """The Run-Status field: a dictionary of structured fields (RFC 9651)."""
-    status = "state=running" if run.state is State.running else "state=queued"
     if position is None and eta is None and run.progress is None:
-        return status.encode("ascii")
+        return b"state=running" if run.state is State.running else b"state=queued"
+    status = "state=running" if run.state is State.running else "state=queued"
     if run.progress is not None:
         status += f", progress={round(run.progress, 3)}"
     if eta is not None:
@@ -162,11 +162,14 @@ def html_headers(page: bytes) -> Headers:
     return [*_content(b"text/html; charset=utf-8", page), (b"content-security-policy", PAGE_POLICY)]
 
 
+_RETRY_AFTER = [(b"retry-after", b"%d" % seconds) for seconds in range(LONGEST + 1)]
+
+
 def _pending_headers(run: Run, position: int | None, pace: Pace) -> Headers:
     return [
         (b"etag", pending_field(run.id)),
         NO_STORE,
-        (b"retry-after", b"%d" % pace.retry_after),
+        _RETRY_AFTER[pace.retry_after],
         PENDING_VARY,
         (b"run-status", run_status(run, position, pace.eta)),
     ]
