@@ -120,7 +120,6 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.engines.local import LocalEngine
     from etagere.locator import Locator
     from etagere.runs.outbox import Outbox
-    from etagere.scrubber import Scrubber
     from etagere.service import Service
     from etagere.waiters import Waiters
     from etagere.worker import Worker
@@ -146,7 +145,7 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
     deriver = _deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked)
-    scrubber = Scrubber(cache.stored, clock)
+    scrubber = _scrubber(cache, clock)
     working = collector.collect(), asked.keep_telling(), _scrub(database, scrubber)
     background = tuple(asyncio.create_task(work) for work in working)
     await engine.start()
@@ -204,6 +203,12 @@ async def _take_up(
         await outbox.put(poisoned(run, resource, clock.now()))
     if not database.clean:
         await cache.stored.sweep()
+
+
+def _scrubber(cache: SqliteCache, clock: SystemClock) -> Scrubber:
+    from etagere.scrubber import Scrubber
+
+    return Scrubber(cache.stored, clock)
 
 
 async def _scrub(database: Database, scrubber: Scrubber) -> None:
