@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import time
@@ -41,6 +42,34 @@ def said(data: Path, request: bytes) -> bytes:
 def test_nobody_else_can_reach_it(data: Path) -> None:
     assert stat.S_IMODE((data / NAME).stat().st_mode) == 0o600
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("closed", ["directory", "socket"])
+def test_another_user_is_told_so(data: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From here the directories above do not matter.
+    monkeypatch.chdir(data.parent)
+    data.parent.chmod(0o755)
+    try:
+        data.chmod(0o755 if closed == "socket" else 0o700)
+        os.seteuid(65534)
+        with pytest.raises(NoService, match="belongs to another user"):
+            ask(Path(data.name), "status")
+    finally:
+        os.seteuid(0)
+        data.chmod(0o700)
+    assert ask(data, "status")["queued"] == 0
+
+
+def test_a_frozen_service_is_waited_for_and_no_longer(tmp_path: Path) -> None:
+    with Server.serve(MODELS, tmp_path / "data") as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(NoService, match=r"has not answered for 0\.2 s"):
+                ask(tmp_path / "data", "status", seconds=0.2)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert ask(tmp_path / "data", "status")["pid"] == server.pid
 
 
 @pytest.mark.parametrize(

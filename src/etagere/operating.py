@@ -130,7 +130,7 @@ def _cancelled(done: Document) -> str:
     became = {
         "cancelled": "is cancelled. Who still asks for it starts it anew.",
         "ended": "had come to its end just before: its result or failure is there.",
-        "stopping": "is being stopped; its process takes long to go.",
+        "stopping": "is being stopped.",
     }
     return f"The run of {done['model']}, which was {done['state']}, {became[done['became']]}\n"
 

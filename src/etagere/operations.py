@@ -100,7 +100,7 @@ class Operations:
         """Take a run out of the queue, or stop it; who still asks starts it anew.
 
         The run is told of as it was. `became` is `cancelled`; or `ended` if it came to an end just before, by a result
-        or a failure; or `stopping` if its process takes longer to go.
+        or a failure; or `stopping` if its process has not gone yet.
 
         Raises:
             UnknownId: no run of this id is pending.
