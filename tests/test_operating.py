@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.test_cli import etagere
 from typer.testing import CliRunner
 
 from etagere.cli import app
-from etagere.control import ask
+from etagere.control import Refused, ask
 
 MODELS = Path(__file__).parent / "models" / "operated.py"
 
@@ -74,7 +75,9 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
     if "service" in request.fixturenames:
         service: Operated = request.getfixturevalue("service")
         for run in service.runs():
-            service.ask("cancel", id=run["id"])
+            with suppress(Refused):  # it has come to its end
+                service.ask("cancel", id=run["id"])
+        eventually(lambda: not service.runs(), 20, "no run is left")
         service.ask("purge")
 
 
