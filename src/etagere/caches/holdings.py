@@ -17,9 +17,12 @@ AT_ONCE = 200
 """So many are forgotten in one commit, for which whoever else writes has to wait."""
 
 # A model's versions are between "heat@" and "heatA", since "A" is what follows "@".
-_OF_MODEL = "(:model IS NULL OR model = :model OR (model >= :model || '@' AND model < :model || 'A'))"
-_ENDED = f" LEFT JOIN ghost USING (id) WHERE created < :before AND {_OF_MODEL}"
-_FOUND = f"SELECT id FROM representation{_ENDED} AND instr(id, '.') = 0 UNION SELECT id FROM failure{_ENDED}"  # noqa: S608
+_FOUND = (
+    "WITH ended AS (SELECT id, created FROM representation WHERE instr(id, '.') = 0"
+    " UNION ALL SELECT id, created FROM failure)"
+    " SELECT DISTINCT id FROM ended LEFT JOIN ghost USING (id) WHERE created < :before"
+    " AND (:model IS NULL OR model = :model OR (model >= :model || '@' AND model < :model || 'A'))"
+)
 _TOTALS = (
     "SELECT (SELECT count(*) FROM representation INDEXED BY representation_by_used WHERE instr(id, '.') = 0), bytes"
     " FROM total"

@@ -130,7 +130,7 @@ class Records:
 
     def _evict(self, connection: apsw.Connection, spared: str, now: float) -> tuple[tuple[str, str | None], ...]:
         """Delete what was not used for longest; not the resource `spared`, whose turn it is."""
-        excess = _total(connection, "bytes") - self.size
+        excess = total_bytes(connection) - self.size
         if excess <= 0:
             return ()
         kept = {key for key, _, _ in _family(connection, spared)}
@@ -147,7 +147,7 @@ class Records:
         return tuple(victims.items())
 
     def _trim_ghosts(self, connection: apsw.Connection) -> None:
-        excess = _total(connection, "ghosts") - self.ghosts
+        excess = _total(connection, "SELECT ghosts FROM total") - self.ghosts
         if excess <= 0:
             return
         batch = excess + self.ghosts // 100
@@ -241,11 +241,11 @@ def _known(given: Failure) -> tuple[str, str, float, float, float, int, float]:
 
 def total_bytes(connection: apsw.Connection) -> int:
     """The bytes of all bodies."""
-    return _total(connection, "bytes")
+    return _total(connection, "SELECT bytes FROM total")
 
 
-def _total(connection: apsw.Connection, column: str) -> int:
-    (total,) = connection.execute(f"SELECT {column} FROM total").fetchall()[0]  # noqa: S608
+def _total(connection: apsw.Connection, statement: str) -> int:
+    (total,) = connection.execute(statement).fetchall()[0]
     assert isinstance(total, int)
     return total
 
