@@ -62,8 +62,8 @@ def text_of(event: str, fields: dict[str, Any]) -> str:
     Control characters are escaped: models and clients write some of these values.
     """
     texts = {name: str(value).strip() for name, value in fields.items()}
-    words = [event, *(f"{name}={_shown(text)}" for name, text in texts.items() if "\n" not in text)]
-    blocks = [f"{name}:\n{_shown(text)}" for name, text in texts.items() if "\n" in text]
+    words = [event, *(f"{name}={printable(text, lines=True)}" for name, text in texts.items() if "\n" not in text)]
+    blocks = [f"{name}:\n{printable(text, lines=True)}" for name, text in texts.items() if "\n" in text]
     return "\n".join([" ".join(words), *blocks]).replace("\n", "\n    ")
 
 
@@ -84,5 +84,7 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with control characters escaped, so that it steers no terminal; with `lines` it may have several."""
+    whole = "\n" if lines else ""
+    return "".join(c if c.isprintable() or c in whole else c.encode("unicode_escape").decode() for c in text)

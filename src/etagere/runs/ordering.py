@@ -11,11 +11,11 @@ from etagere.core.lifecycle import Run
 class Entry:
     """A pending run and its place.
 
-    `order` is that of turns, `rank` the last known position; `held` by a worker, `abandoned` by all who asked for it.
-    `size` is the bytes of its canonical URI.
+    `order` is that of turns, `rank` the last known position; `held` by a worker, `abandoned` by all who asked for it,
+    `cancelled` while a worker still holds it. `size` is the bytes of its canonical URI.
     """
 
-    __slots__ = ("abandoned", "held", "order", "rank", "run", "size")
+    __slots__ = ("abandoned", "cancelled", "held", "order", "rank", "run", "size")
 
     def __init__(self, run: Run, order: int, size: int = 0) -> None:
         self.run = run
@@ -24,6 +24,7 @@ class Entry:
         self.rank = 0
         self.held = False
         self.abandoned = False
+        self.cancelled = False
 
 
 class Lines:
