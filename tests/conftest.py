@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 TESTS = Path(__file__).parent
 # What their processes run is measured by the tests of those parts. Measured, a start takes twice the processor, and the
 # loops of an example or of a conversion ten times.
-UNMEASURED = {"docs", "examples", "faults", "scripts", "servers"}
+UNMEASURED = {"deploy", "docs", "examples", "faults", "scripts", "servers"}
 
 # How fast the machine is at the moment is not what laws are about.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

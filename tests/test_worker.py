@@ -182,7 +182,7 @@ async def test_a_run_that_nobody_wants_is_killed_and_then_cancelled(
         assert leader.gone_within(0)
         assert helper.gone_within(1.0)
         assert (place.table.get(unwanted.id), place.cancelled) == (None, [unwanted.id])
-        assert "run stopped: nobody asks for it" in caplog.text
+        assert "run stopped: nobody wants it" in caplog.text
         assert place.database.rows("SELECT id FROM run") == [(after.id,)]
         await engine.stop()
 

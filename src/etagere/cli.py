@@ -6,15 +6,19 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from etagere import commands
+from etagere import commands, operating
 from etagere.errors import EtagereError, ImportFailed
 from etagere.logs import say
+from etagere.operating import Asked
+
+RUNNING = "Commands for a running service"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +31,19 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name,
 Parameters = Annotated[
     list[str], typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more.")
 ]
+Data = Annotated[
+    Path | None, typer.Option(help="The data directory of the service; .etagere if nothing says otherwise.")
+]
+Config = Annotated[Path | None, typer.Option(help="The file of settings; etagere.toml if there is one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON document, for programs.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a resource: in its tags, URIs and log lines.")]
+
+
+class Which(StrEnum):
+    """The states of pending runs."""
+
+    queued = "queued"
+    running = "running"
 
 
 def _version(asked: bool) -> None:
@@ -125,6 +142,93 @@ def doctor(
     Example: etagere doctor model.py --data /srv/models
     """
     _run(commands.doctor, target, {} if data is None else {"data": data}, config)
+
+
+@app.command(rich_help_panel=RUNNING)
+def status(data: Data = None, config: Config = None, json: Json = False) -> None:
+    """Tell how the running service is: models, runs, the age of the oldest, the cache.
+
+    The exit status is 2 where no service runs on the data directory; so it is for all commands of this kind.
+
+    Example: etagere status --data /srv/models
+    """
+    _run(operating.status, Asked(data, config, json))
+
+
+@app.command(rich_help_panel=RUNNING)
+def runs(
+    state: Annotated[Which | None, typer.Option(help="Only those in this state.")] = None,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List the pending runs of the running service, the newest last.
+
+    Example: etagere runs --state running
+    """
+    _run(operating.runs, Asked(data, config, json), state)
+
+
+@app.command(rich_help_panel=RUNNING)
+def logs(id: Id, data: Data = None, config: Config = None, json: Json = False) -> None:
+    """Show what the last run of a resource that printed anything has printed, and its traceback.
+
+    The exit status is 1 where nothing is kept.
+
+    Example: etagere logs tau4q6twjnc52habywt4lupvrl4nw4nz
+    """
+    _run(operating.logs, Asked(data, config, json), id)
+
+
+@app.command(rich_help_panel=RUNNING)
+def cancel(id: Id, data: Data = None, config: Config = None, json: Json = False) -> None:
+    """Take a run out of the queue, or stop it if it is running; its place is free then.
+
+    A client that still asks for it starts it anew. The exit status is 1 where no such run is pending.
+
+    Example: etagere cancel tau4q6twjnc52habywt4lupvrl4nw4nz
+    """
+    _run(operating.cancel, Asked(data, config, json), id)
+
+
+@app.command(rich_help_panel=RUNNING)
+def purge(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="A model's name, or name@version; else all models.", show_default=False),
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Only what was computed longer ago: 90s, 30m, 12h, 7d or 4w.")
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Forget finished results, and remembered failures, so that they are computed again when somebody asks.
+
+    What is being sent is sent to its end. Clients that have a result already go on using it: it takes a new version of
+    the model to change that. The exit status is 1 where there is no such model.
+
+    Example: etagere purge heat@1 --older-than 7d
+    """
+    _run(operating.purge, Asked(data, config, json), model, older_than)
+
+
+@app.command(rich_help_panel=RUNNING)
+def drain(
+    off: Annotated[bool, typer.Option("--off", help="Start runs again.")] = False,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Start no new runs, and let those under way come to their end, before the service is stopped.
+
+    Results are served all the same. Requests that need a new run get 503, /-/health/ready is false, and queued runs
+    are kept for the next start.
+
+    Example: etagere drain, then etagere status until none is running
+    """
+    _run(operating.drain, Asked(data, config, json), off)
 
 
 def main() -> None:

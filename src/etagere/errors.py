@@ -8,6 +8,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     ├── StartError                  the service cannot start: one line, exit 2
     │   ├── ImportFailed            the model's file does not import
     │   └── DirectoryLocked         another service holds the data directory
+    ├── NoService                   no running service can be reached in the data directory
     ├── BrokenDatabase              the database cannot be used any more
     ├── LostProcess                 a process of ours died under a run
     ├── EncodingError               a model returned what cannot be a result
@@ -63,6 +64,10 @@ class ImportFailed(StartError):
 
 class DirectoryLocked(StartError):
     """Another service holds the data directory."""
+
+
+class NoService(EtagereError):
+    """An operator's command does not reach a service; the message says in which directory and what to do."""
 
 
 class BrokenDatabase(EtagereError):
@@ -318,7 +323,7 @@ class StorageFull(Problem):
 
 
 class Stopping(Problem):
-    """The service is being stopped and starts nothing any more.
+    """The service is being stopped, or an operator lets what is under way come to its end: nothing new is started.
 
     Wait for `Retry-After`, then send the same request again.
     """

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from etagere.asgi.cors import Cors
     from etagere.asgi.responses import Scope, Send
     from etagere.caches.sqlite import SqliteCache
+    from etagere.control import Control
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
     from etagere.metrics import Metrics
     from etagere.pacer import Pacer
+    from etagere.ports import Pending, Prints
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
+    from etagere.scrubber import Scrubber
     from etagere.service import Service
     from etagere.supervisor.supervisor import Supervisor
     from etagere.variants import Deriver
@@ -58,11 +61,13 @@ class Running:
     _supervisor: Supervisor
     _cache: SqliteCache
     _deriver: Deriver
+    _control: Control
     _database: Database
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
         self.service.drain()
+        await self._control.stop()
         self._deriver.close()
         await self._engine.stop()
         for task in self._background:
@@ -127,27 +132,42 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
     runs = _run_table(registry, settings, database, clock, ended)
-    outbox, waiters = Outbox(database), Waiters(settings.max_waiting)
+    outbox, prints, waiters = Outbox(database), SqlitePrints(database), Waiters(settings.max_waiting)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     pacer = await _pacer(registry, settings.runs, database, runs, clock)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    worker = Worker(registry, runs, outbox, supervisor, clock, SqlitePrints(database), cancelled=ended)
+    worker = Worker(registry, runs, outbox, supervisor, clock, prints, cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
-    collector = Collector(
-        registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=settled
-    )
+    done, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
+    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=done)
     asked = Asked(runs, runs, waiters, pacer)
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
     locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
     deriver = _deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally)
-    working = collector.collect(), asked.keep_telling(), _scrub(database, cache, clock)
+    scrubber = _scrubber(cache, clock)
+    working = collector.collect(), asked.keep_telling(), _scrub(database, scrubber)
     background = tuple(asyncio.create_task(work) for work in working)
     await engine.start()
+    control = await _control(settings, service, runs, cache, prints, scrubber)
     application = _application(service, settings, _metrics(service, runs, cache))
-    return Running(application, service, engine, background, supervisor, cache, deriver, database)
+    return Running(application, service, engine, background, supervisor, cache, deriver, control, database)
+
+
+async def _control(
+    settings: Settings, service: Service, runs: Pending, cache: SqliteCache, prints: Prints, scrubber: Scrubber
+) -> Control:
+    from importlib.metadata import version
+
+    from etagere.control import Control
+    from etagere.operations import Operations
+
+    differing = cache.nondeterministic
+    operations = Operations(service, runs, cache.holdings, prints, scrubber, differing, version("etagere"))
+    control = Control(settings.data, operations)
+    await control.start()
+    return control
 
 
 def _run_table(
@@ -186,14 +206,18 @@ async def _take_up(
         await cache.stored.sweep()
 
 
-async def _scrub(database: Database, cache: SqliteCache, clock: SystemClock) -> None:
+def _scrubber(cache: SqliteCache, clock: SystemClock) -> Scrubber:
     from etagere.scrubber import Scrubber
 
+    return Scrubber(cache.stored, clock)
+
+
+async def _scrub(database: Database, scrubber: Scrubber) -> None:
     try:
         await database.check()
     except Problem as problem:
         log.error("the database was not checked", reason=problem.detail)
-    await Scrubber(cache.stored, clock).scrub()
+    await scrubber.scrub()
 
 
 async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Supervisor:

@@ -56,7 +56,7 @@ class _Formatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         # Its message may be a model's or a client's: no line of it begins where events do.
-        return "    " + _shown(super().formatException(ei)).replace("\n", "\n    ")
+        return "    " + printable(super().formatException(ei), lines=True).replace("\n", "\n    ")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -86,8 +86,8 @@ def text_of(event: str, fields: dict[str, Any]) -> str:
     What cannot be printed is escaped: models and clients write some of these values. None is left out.
     """
     texts = {name: str(value).strip() for name, value in fields.items() if value is not None}
-    words = [event, *(f"{name}={_shown(text)}" for name, text in texts.items() if "\n" not in text)]
-    blocks = [f"{name}:\n{_shown(text)}" for name, text in texts.items() if "\n" in text]
+    words = [event, *(f"{name}={printable(text, lines=True)}" for name, text in texts.items() if "\n" not in text)]
+    blocks = [f"{name}:\n{printable(text, lines=True)}" for name, text in texts.items() if "\n" in text]
     return "\n".join([" ".join(words), *blocks]).replace("\n", "\n    ")
 
 
@@ -108,8 +108,10 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def _shown(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with control characters escaped, so that it steers no terminal; with `lines` it may have several."""
+    whole = "\n" if lines else ""
+    return "".join(c if c.isprintable() or c in whole else c.encode("unicode_escape").decode() for c in text)
 
 
 def _plain(value: Any) -> str | int | float | bool:

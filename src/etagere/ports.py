@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from etagere.core.lifecycle import Event, Run
+from etagere.core.lifecycle import Event, Run, State
 from etagere.core.representation import Failure, Ghost, Outcome, Printed, Representation, Resource
 
 
@@ -73,6 +73,26 @@ class Interest(Protocol):
         Where `submit` would be refused, it drops the one that was abandoned longest instead. A running one that has
         been abandoned goes on, unless its model is not to be computed for nobody: then its renewal is refused, and
         a queued one is dropped. A new run counts as asked for, and so does each one that a start finds.
+        """
+        ...
+
+
+class Pending(Protocol):
+    """The pending runs as operators see them; a protocol of its own beside the run table."""
+
+    def counts(self) -> Mapping[State, int]:
+        """How many runs are queued and running."""
+        ...
+
+    def pending(self, state: State | None = None) -> list[Run]:
+        """Those in this state, or all, in the order of their submission."""
+        ...
+
+    async def cancel(self, id: str) -> Run | None:
+        """The run as it was before, or None where there is none.
+
+        A queued one is gone when this returns. A running one is not renewed any more: it stays in the table until its
+        attempt has been stopped, and is cancelled then, whatever else ends the attempt without an outcome.
         """
         ...
 
@@ -196,6 +216,32 @@ class Stored(Protocol):
         ...
 
 
+class Purged(NamedTuple):
+    """How many results and failures have been forgotten, and how many bytes with them, those of variants too."""
+
+    results: int = 0
+    failures: int = 0
+    size: int = 0
+
+
+class Holdings(Protocol):
+    """All that the cache holds, for operators."""
+
+    async def totals(self) -> tuple[int, int]:
+        """How many results there are, and the bytes of all bodies, those of variants too."""
+        ...
+
+    async def purge(self, model: str | None, before: float) -> Purged:
+        """Forget the results and failures that ended before that time (seconds since the epoch); ghosts stay.
+
+        `model` is a name, or `name@version`, or None for all. What is being sent is sent to its end.
+
+        Raises:
+            StorageFull: it could not be recorded; a part may be gone.
+        """
+        ...
+
+
 class Prints(Protocol):
     """What the last attempt of each resource that said anything has printed: for operators, never for clients."""
 
@@ -217,6 +263,10 @@ class Engine(Protocol):
 
     def wake(self, queue: str) -> None:
         """There may be work in this queue: a hint, harmless when lost, repeated or late."""
+        ...
+
+    def drain(self, on: bool) -> None:
+        """Begin no more attempts and let those under way go on to their end; or begin some again."""
         ...
 
     async def stop(self) -> None:

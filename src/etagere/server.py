@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 import socket
 from collections.abc import Callable
@@ -25,6 +26,11 @@ HEADER_SECONDS = 10
 # buffer that is smaller than a chunk costs half of the rate.
 BUFFER_BYTES = 192 * 1024
 STOP_SECONDS = 10
+
+# glibc's mallopt(3).
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_LARGE_BYTES = 512 * 1024
+_ARENAS = 2
 
 
 class _Embedded(Server):
@@ -86,6 +92,18 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def keep_memory_flat() -> None:
+    """Have large buffers given back when they are freed, and small ones shared by all threads.
+
+    By itself glibc raises the size from which it does the former, and lets threads have arenas of their
+    own: after 3,500 results of every size a third of the service's memory was holes.
+    """
+    with suppress(AttributeError):  # other C libraries
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        allocator.mallopt(_M_ARENA_MAX, _ARENAS)
+
+
 async def serve(
     application: Etagere,
     settings: Settings,
@@ -98,6 +116,7 @@ async def serve(
     Raises:
         StartError: the application cannot start.
     """
+    keep_memory_flat()
     await application.start(settings)
     server = _Embedded(application, listener)
     loop = asyncio.get_running_loop()

@@ -24,6 +24,9 @@ from etagere.ports import Cache, Clock, Engine, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
+DRAINING_S = 30
+"""When to ask again where nothing is started until somebody says so, or another service has taken over."""
+
 log = get_logger("etagere.service")
 
 
@@ -69,6 +72,7 @@ class Service:
         self.asked = asked
         self.tally = tally
         self.stopping = False
+        self.draining = False
         self._engine = engine
         self._deriver = deriver
         self._starting: Flights[str, Run] = Flights()
@@ -83,6 +87,11 @@ class Service:
         """Start nothing more, and have those that wait answered now."""
         self.stopping = True
         self.waiters.close()
+
+    def set_draining(self, on: bool) -> None:
+        """While draining, nothing new is accepted and no attempt begun; what is there and under way is as ever."""
+        self.draining = on
+        self._engine.drain(on)
 
     def glance(self, id: str) -> Seen | None:
         """What there is of a resource; None while its run is being recorded."""
@@ -153,6 +162,8 @@ class Service:
             raise NotStarted("A prefetch, or a page from elsewhere, gets what is there and starts nothing.")
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
+        if self.draining:
+            raise Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=DRAINING_S)
 
     async def _submit(self, start: Start) -> Run:
         resource = await start()

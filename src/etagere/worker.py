@@ -31,7 +31,7 @@ class Worker:
     """Works off queues of the run table, one attempt at a time for each caller of `work`.
 
     What happened to a run is recorded before it is logged, so that a broken log costs nothing but the log.
-    `cancelled` is told the id of each run that ends without an outcome.
+    `cancelled` is told the id of each run that ends without an outcome. While `draining`, no attempt is begun.
     """
 
     def __init__(
@@ -52,10 +52,11 @@ class Worker:
         self._clock = clock
         self._prints = prints
         self._cancelled = cancelled
+        self.draining = False
 
     async def work(self, queues: Collection[str]) -> None:
         """Run attempts until no run of these queues is eligible."""
-        while claimed := await self._runs.claim(queues):
+        while not self.draining and (claimed := await self._runs.claim(queues)):
             await self._attempt(*claimed)
 
     async def _attempt(self, run: Run, resource: Resource) -> None:
@@ -107,7 +108,7 @@ class Worker:
         # Only now that its process is gone: until then the next one would be a second at the same time.
         await self._runs.advance(run.id, Event.cancel, run.attempt)
         self._cancelled(run.id)
-        log.info("run stopped: nobody asks for it", id=run.id, model=run.model, attempt=run.attempt)
+        log.info("run stopped: nobody wants it", id=run.id, model=run.model, attempt=run.attempt)
 
     async def _put_back(self, run: Run, resource: Resource, event: Event, detail: str, output: str) -> None:
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""The configurations in docs/caches.md are those of deploy/, which scripts/judges runs."""
+"""What deploy/ has is shown or told in the documents, which scripts/judges and tests/deploy hold to it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "caches.md").read_text()
+DEPLOY = ROOT / "deploy"
 
 
-CONFIGURATIONS = [file for file in sorted((ROOT / "deploy").iterdir()) if file.suffix in (".conf", ".vcl")]
+@pytest.mark.parametrize("name", ["default.vcl", "nginx.conf", "squid.conf"])
+def test_a_cache_s_configuration_is_shown_as_it_is(name: str) -> None:
+    assert f"\n{(DEPLOY / name).read_text()}```\n" in (ROOT / "docs" / "caches.md").read_text()
 
 
-@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.name)
-def test_a_configuration_is_shown_as_it_is(file: Path) -> None:
-    assert f"\n{file.read_text()}```\n" in PAGE
+@pytest.mark.parametrize("file", sorted(DEPLOY.iterdir()), ids=lambda file: file.name)
+def test_each_file_is_told_of(file: Path) -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert f"\n{file.read_text()}```\n" in pages or f"(../deploy/{file.name})" in pages

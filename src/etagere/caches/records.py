@@ -131,7 +131,7 @@ class Records:
 
     def _evict(self, connection: apsw.Connection, spared: str, now: float) -> tuple[tuple[str, str | None], ...]:
         """Delete what was not used for longest; not the resource `spared`, whose turn it is."""
-        excess = _total(connection, "bytes") - self.size
+        excess = total_bytes(connection) - self.size
         if excess <= 0:
             return ()
         kept = {key for key, _, _ in _family(connection, spared)}
@@ -148,7 +148,7 @@ class Records:
         return tuple(victims.items())
 
     def _trim_ghosts(self, connection: apsw.Connection) -> None:
-        excess = _total(connection, "ghosts") - self.ghosts
+        excess = _total(connection, "SELECT ghosts FROM total") - self.ghosts
         if excess <= 0:
             return
         batch = excess + self.ghosts // 100
@@ -197,6 +197,18 @@ def drop(connection: apsw.Connection, key: str) -> tuple[tuple[str, str | None],
     return _delete(connection, key)
 
 
+def drop_older(connection: apsw.Connection, id: str, before: float) -> tuple[tuple[str, str | None], ...]:
+    """Forget a representation with its variants if it ended before that time; the keys of what there was, and blobs."""
+    rows = connection.execute("SELECT 1 FROM representation WHERE id = ? AND created < ?", (id, before)).fetchall()
+    return _delete(connection, id) if rows else ()
+
+
+def drop_older_failure(connection: apsw.Connection, id: str, before: float) -> bool:
+    """Forget a failure if it ended before that time; whether there was one."""
+    connection.execute("DELETE FROM failure WHERE id = ? AND created < ?", (id, before))
+    return connection.changes() > 0
+
+
 def _delete(connection: apsw.Connection, key: str) -> tuple[tuple[str, str | None], ...]:
     found = _family(connection, key)
     connection.executemany("DELETE FROM representation WHERE id = ?", [(name,) for name, _, _ in found])
@@ -228,8 +240,13 @@ def _known(given: Failure) -> tuple[str, str, float, float, float, int, float]:
     return given.id, given.kind, given.created, given.seconds, given.expires, given.attempt, given.accepted
 
 
-def _total(connection: apsw.Connection, column: str) -> int:
-    (total,) = connection.execute(f"SELECT {column} FROM total").fetchall()[0]  # noqa: S608
+def total_bytes(connection: apsw.Connection) -> int:
+    """The bytes of all bodies."""
+    return _total(connection, "SELECT bytes FROM total")
+
+
+def _total(connection: apsw.Connection, statement: str) -> int:
+    (total,) = connection.execute(statement).fetchall()[0]
     assert isinstance(total, int)
     return total
 

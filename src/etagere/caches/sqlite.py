@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from etagere.caches import records
 from etagere.caches.blobs import Blobs
+from etagere.caches.holdings import SqliteHoldings
 from etagere.caches.lent import Lent
 from etagere.caches.prints import with_printed
 from etagere.caches.recent import Recent
@@ -42,7 +43,7 @@ class SqliteCache:
     nobody has asked for is not evicted for `keep` seconds after it was put, nor while it is `awaited`,
     so that whoever waits for it finds it.
     `nondeterministic` counts the results that were others than those before, by model, since the start;
-    `stored` checks what is kept.
+    `stored` checks what is kept, `holdings` is all of it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class SqliteCache:
         self.stored = StoredBodies(
             database, self._blobs, self._records, self._files, self.discard, self._remove_unnamed
         )
+        self.holdings = SqliteHoldings(database, self._let_go)
         self._touched: dict[str, float] = {}
         self._flushed = clock.now()
 

@@ -37,6 +37,15 @@ class LocalEngine:
                 waiting.set_result(None)
                 return
 
+    def drain(self, on: bool) -> None:
+        """See `Engine.drain`."""
+        self._worker.draining = on
+        if not on:
+            for waiting in self._idle:
+                if not waiting.done():
+                    waiting.set_result(None)
+            self._idle.clear()
+
     async def stop(self) -> None:
         """Cancel the attempts under way and wait until their processes are gone and their runs queued again."""
         for task in self._tasks:

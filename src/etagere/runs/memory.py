@@ -17,11 +17,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 
 from etagere.core.lifecycle import Event, Run, State, step
 from etagere.core.pacing import Places
 from etagere.core.representation import Resource
-from etagere.core.tally import Pending
+from etagere.core.tally import Overview
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
 from etagere.logs import get_logger
@@ -39,14 +40,14 @@ log = get_logger("etagere.runs")
 
 
 class MemoryRunTable:
-    """The `RunTable` of a single service, with its `Interest`.
+    """The `RunTable` of a single service, with its `Interest`, and its `Pending` for operators.
 
     `concurrency` gives the limit of a model (`name@version`) or None, `queue_of` its queue, or None
     where there is no such model any more. `load` must be awaited before anything else.
 
     A queued run that nobody has asked for during `patience`, in seconds, goes behind all others. It is dropped where
     it takes the place of another, and if `needless` says of its model that what nobody wants is not to be computed.
-    `dropped` is told the ids.
+    `dropped` is told the ids, and those that an operator cancels.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class MemoryRunTable:
             return False
         if fraction is not None:
             entry.run = replace(entry.run, progress=fraction, message=message)
-        return not (entry.abandoned and self._needless(entry.run.model))
+        return not (entry.cancelled or (entry.abandoned and self._needless(entry.run.model)))
 
     async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
         """See `RunTable.advance`.
@@ -167,8 +168,11 @@ class MemoryRunTable:
         if entry is None or attempt not in (None, entry.run.attempt):
             return None
         before, after = entry.run, step(entry.run, event, self._clock.now())
+        if entry.cancelled and after.state is State.queued:
+            after = step(before, Event.cancel, self._clock.now())
+            self._dropped(id)
         kept = after
-        if after.ended and event in (Event.crash, Event.lose):
+        if after.state is State.failed and event in (Event.crash, Event.lose):
             kept = replace(before, crashes=after.crashes, losses=after.losses)
         self._place(entry, kept)
         try:
@@ -192,13 +196,33 @@ class MemoryRunTable:
                 self._turn(entry, abandoned=True)
 
     def counts(self) -> dict[State, int]:
-        """How many runs are queued and running."""
+        """See `Pending.counts`."""
         held = self._held.total()
         return {State.queued: len(self._entries) - held, State.running: held}
 
-    def overview(self) -> Pending:
+    def overview(self) -> Overview:
         """What is pending, in numbers; each run is looked at."""
         return overview(self._entries.values())
+
+    def pending(self, state: State | None = None) -> list[Run]:
+        """See `Pending.pending`."""
+        runs = [entry.run for entry in self._entries.values() if state in (None, entry.run.state)]
+        # Sorted anew, since those that nobody asked for have lost their turns.
+        return sorted(runs, key=attrgetter("created"))
+
+    async def cancel(self, id: str) -> Run | None:
+        """See `Pending.cancel`."""
+        entry = self._entries.get(id)
+        if entry is None:
+            return None
+        run = entry.run
+        if entry.held:
+            entry.cancelled = True
+            return run
+        # Before it is recorded: whoever is woken may start it anew while that takes its time.
+        self._dropped(id)
+        await self.advance(id, Event.cancel)
+        return run
 
     def places(self, at_once: int, model: str) -> Places:
         """What there is for a model where `at_once` runs can go on in all."""

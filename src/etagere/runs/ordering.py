@@ -6,17 +6,17 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from etagere.core.lifecycle import Run, State
-from etagere.core.tally import Pending, Waiting
+from etagere.core.tally import Overview, Waiting
 
 
 class Entry:
     """A pending run and its place.
 
-    `order` is that of turns, `rank` the last known position; `held` by a worker, `abandoned` by all who asked for it.
-    `size` is the bytes of its canonical URI.
+    `order` is that of turns, `rank` the last known position; `held` by a worker, `abandoned` by all who asked for it,
+    `cancelled` while a worker still holds it. `size` is the bytes of its canonical URI.
     """
 
-    __slots__ = ("abandoned", "held", "order", "rank", "run", "size")
+    __slots__ = ("abandoned", "cancelled", "held", "order", "rank", "run", "size")
 
     def __init__(self, run: Run, order: int, size: int = 0) -> None:
         self.run = run
@@ -25,6 +25,7 @@ class Entry:
         self.rank = 0
         self.held = False
         self.abandoned = False
+        self.cancelled = False
 
 
 class Lines:
@@ -89,7 +90,7 @@ def rank(entries: Iterable[Entry]) -> Counter[str]:
     return others
 
 
-def overview(entries: Iterable[Entry]) -> Pending:
+def overview(entries: Iterable[Entry]) -> Overview:
     """How many there are; the oldest of a queue is not among the abandoned ones, whose turn may never come."""
     runs: Counter[tuple[str, State]] = Counter()
     depths: Counter[str] = Counter()
@@ -102,4 +103,4 @@ def overview(entries: Iterable[Entry]) -> Pending:
         depths[run.queue] += 1
         if not entry.abandoned:
             since[run.queue] = min(since.get(run.queue, run.created), run.created)
-    return Pending(runs, {queue: Waiting(depth, since.get(queue)) for queue, depth in depths.items()})
+    return Overview(runs, {queue: Waiting(depth, since.get(queue)) for queue, depth in depths.items()})

@@ -9,7 +9,9 @@ An adapter's test subclasses a contract and provides its fixtures::
 
 from etagere.testing.cache import CacheContract
 from etagere.testing.differences import DifferencesContract
+from etagere.testing.holdings import HoldingsContract
 from etagere.testing.interest import InterestContract
+from etagere.testing.pending import PendingContract
 from etagere.testing.prints import PrintsContract
 from etagere.testing.result_queue import ResultQueueContract
 from etagere.testing.run_table import RunTableContract
@@ -20,8 +22,10 @@ from etagere.testing.variants import VariantsContract
 __all__ = [
     "CacheContract",
     "DifferencesContract",
+    "HoldingsContract",
     "InterestContract",
     "ManualClock",
+    "PendingContract",
     "PrintsContract",
     "ResultQueueContract",
     "RunTableContract",

@@ -118,6 +118,8 @@ class Routes:
     def _ready(self) -> Response:
         if self._service.stopping:
             raise Stopping("The service is stopping.", retry_after=5)
+        if self._service.draining:
+            raise Stopping("The service starts nothing new at the moment.", retry_after=5)
         return json_response({"status": "ready"}, control=b"no-store")
 
     def _measured(self) -> Response:
