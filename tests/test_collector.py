@@ -17,6 +17,7 @@ from etagere.caches.sqlite import SqliteCache
 from etagere.collector import Collector
 from etagere.core.lifecycle import State
 from etagere.core.representation import Failure, Kind, Outcome, Representation, Resource
+from etagere.core.tally import Tally
 from etagere.database import Database
 from etagere.model import Registry
 from etagere.pacer import Pacer
@@ -46,10 +47,11 @@ class Place:
         self.settled: asyncio.Queue[Resource] = asyncio.Queue()
         self.histories = Histories(self.database)
         self.pacer = Pacer({}, partial(self.table.places, 2), self.histories.save, self.clock.now())
+        self.tally = Tally()
         registry = Registry()
         registry.model(version="1")(curve)
         self.collector = Collector(
-            registry, self.outbox, self.cache, self.cache, self.table, self.clock, self.pacer,
+            registry, self.outbox, self.cache, self.cache, self.table, self.clock, self.pacer, self.tally,
             max_result=1 << 30, settled=self.settled.put_nowait,
         )  # fmt: skip
 

@@ -71,6 +71,7 @@ def serve(
     runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload on change; versions follow the source.")] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
     insecure_public: Annotated[
         bool, typer.Option("--insecure-public", help="Listen on other addresses than loopback.")
     ] = False,
@@ -86,6 +87,7 @@ def serve(
         "runs": runs,
         "dev": dev or None,
         "access_log": access_log or None,
+        "log_json": log_json or None,
     }
     overrides = {name: value for name, value in given.items() if value is not None}
     _run(commands.serve, target, overrides, config, insecure_public)

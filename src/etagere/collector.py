@@ -16,6 +16,7 @@ from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned, printed
 from etagere.core.pacing import remember
 from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
+from etagere.core.tally import Tally
 from etagere.errors import Evicted, StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -45,6 +46,7 @@ class Collector:
         runs: RunTable,
         clock: Clock,
         pacer: Pacer,
+        tally: Tally,
         *,
         max_result: int,
         settled: Callable[[Resource], None],
@@ -56,6 +58,7 @@ class Collector:
         self._runs = runs
         self._clock = clock
         self._pacer = pacer
+        self._tally = tally
         self._max_result = max_result
         self._settled = settled
         # What waits for room; large results as they were found, not to be read and hashed again each time.
@@ -111,8 +114,11 @@ class Collector:
 
     async def _tell(self, outcome: Outcome, run: Run | None) -> None:
         self._settled(outcome.resource)
+        if run is None:
+            return
+        self._tally.end(outcome)
         # Whatever a run ends with is what clients wait for; poison is of several attempts, and no run time.
-        if run is not None and outcome.kind is not Kind.poison:
+        if outcome.kind is not Kind.poison:
             self._pacer.learn(outcome.resource.model, outcome.seconds)
 
     async def _keep_second(self, outcome: Outcome, primary: Representation | Failure) -> None:

@@ -39,6 +39,7 @@ async def serve(target: str, overrides: dict[str, Any], config: Path | None, pub
     try:
         application = load(target)
         settings = Settings.layered(application.defaults, overrides, config)
+        logs.to_stderr(machine=settings.log_json)
         listener = server.bind(settings.host, settings.port, public=public)
         port = str(listener.getsockname()[1])
         changed = partial(_change, _watched(application, target)) if settings.dev else None

@@ -49,6 +49,7 @@ class Settings(BaseModel):
     cache_size: ByteSize = Field(ByteSize(10 * GIB), description="What the cache may hold on disk.")
     memory_cache_size: ByteSize = Field(ByteSize(64 * MIB), description="Bodies in use that are held in memory.")
     access_log: bool = Field(False, description="Log each request.")
+    log_json: bool = Field(False, description="Log JSON, an object a line.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
     @field_validator("allowed_hosts", mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.locator import Locator
+    from etagere.metrics import Metrics
     from etagere.pacer import Pacer
     from etagere.ports import Pending, Prints
     from etagere.runs.memory import MemoryRunTable
@@ -117,8 +119,8 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
+    from etagere.core.tally import Tally
     from etagere.engines.local import LocalEngine
-    from etagere.locator import Locator
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.waiters import Waiters
@@ -138,19 +140,19 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     prints = SqlitePrints(database)
     worker = Worker(registry, runs, outbox, supervisor, clock, prints, cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled, largest = partial(_settled, engine, ended), settings.max_result
-    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, max_result=largest, settled=settled)
+    settled, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
+    collector = Collector(
+        registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=settled
+    )
     asked = Asked(runs, runs, waiters, pacer)
-    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
-    locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+    locator = _locator(registry, settings, runs, cache, retired)
     deriver = _deriver(settings, cache)
-    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked)
+    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally)
     scrubber = _scrubber(cache, clock)
-    working = collector.collect(), asked.keep_telling(), _scrub(database, scrubber)
-    background = tuple(asyncio.create_task(work) for work in working)
+    background = _background(collector.collect(), asked.keep_telling(), _scrub(database, scrubber))
     await engine.start()
     control = await _control(settings, service, runs, cache, prints, scrubber)
-    application = _application(service, settings)
+    application = _application(service, settings, _metrics(service, runs, cache))
     return Running(application, service, engine, background, supervisor, cache, deriver, control, database)
 
 
@@ -184,6 +186,19 @@ def _run_table(
         needless=partial(_is_needless, registry),
         dropped=dropped,
     )
+
+
+def _locator(
+    registry: Registry, settings: Settings, runs: MemoryRunTable, cache: SqliteCache, retired: frozenset[str]
+) -> Locator:
+    from etagere.locator import Locator
+
+    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
+    return Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+
+
+def _background(*work: Coroutine[None, None, None]) -> tuple[asyncio.Task[None], ...]:
+    return tuple(asyncio.create_task(each) for each in work)
 
 
 def _deriver(settings: Settings, cache: SqliteCache) -> Deriver:
@@ -237,7 +252,28 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
     return supervisor
 
 
-def _application(service: Service, settings: Settings) -> Application | Cors | AccessLog:
+def _metrics(service: Service, runs: MemoryRunTable, cache: SqliteCache) -> Metrics:
+    from importlib.metadata import version
+
+    from etagere.metrics import Metrics, Sources
+
+    models = service.registry.models
+    return Metrics(
+        Sources(
+            version=version("etagere"),
+            models=models.keys(),
+            queues={model.options.queue for model in models.values()},
+            tally=service.tally,
+            pending=runs.overview,
+            held=cache.held,
+            waiting=lambda: service.waiters.taken,
+            nondeterministic=cache.nondeterministic,
+            now=service.clock.now,
+        )
+    )
+
+
+def _application(service: Service, settings: Settings, metrics: Metrics) -> Application | Cors | AccessLog:
     from importlib.metadata import version
 
     from etagere.asgi.access_log import AccessLog
@@ -251,7 +287,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
     templates = Templates()
     application = Application(
         service,
-        Routes(service, templates, version("etagere")),
+        Routes(service, templates, version("etagere"), metrics),
         templates,
         HostCheck(settings.allowed_hosts),
         Intent(settings.cors_origins),
@@ -259,6 +295,7 @@ def _application(service: Service, settings: Settings) -> Application | Cors | A
         max_wait=settings.max_wait,
         max_query_content=settings.max_query_content,
         dev=settings.dev,
+        log=settings.access_log,
     )
     served = Cors(application, settings.cors_origins) if settings.cors_origins else application
     return AccessLog(served) if settings.access_log else served

@@ -6,14 +6,17 @@ can fail: an event that cannot be written is lost, and what it tells of goes on.
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 
 class Logger:
-    """Writes events of one part of the package; `fields` are kept on the record as `fields`, too."""
+    """Writes events of one part of the package; `event` and `fields` are kept on the record, too."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
@@ -37,7 +40,8 @@ class Logger:
     def _log(self, level: int, event: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
         if self._logger.isEnabledFor(level):
             with suppress(Exception):
-                self._logger.log(level, "%s", text_of(event, fields), extra={"fields": fields}, exc_info=exc_info)
+                extra = {"event": event, "fields": fields}
+                self._logger.log(level, "%s", text_of(event, fields), extra=extra, exc_info=exc_info)
 
 
 class _Handler(logging.Handler):
@@ -50,6 +54,26 @@ class _Formatter(logging.Formatter):
         record.levelname = record.levelname.lower()
         return super().format(record)
 
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        # Its message may be a model's or a client's: no line of it begins where events do.
+        return "    " + printable(super().formatException(ei), lines=True).replace("\n", "\n    ")
+
+
+class _JsonFormatter(logging.Formatter):
+    """An object for each event: `time`, `level`, `event`, a `traceback`, and the fields; in ASCII alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {name: _plain(value) for name, value in getattr(record, "fields", {}).items() if value is not None}
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        known = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", record.getMessage()),
+        }
+        if record.exc_info:
+            known["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(known | {name: value for name, value in fields.items() if name not in known})
+
 
 def get_logger(name: str) -> Logger:
     """The logger of a part; `name` begins with `etagere`, and may be configured by it."""
@@ -59,18 +83,18 @@ def get_logger(name: str) -> Logger:
 def text_of(event: str, fields: dict[str, Any]) -> str:
     """One line, `event name=value …`; a text of several lines follows below it.
 
-    Control characters are escaped: models and clients write some of these values.
+    What cannot be printed is escaped: models and clients write some of these values. None is left out.
     """
-    texts = {name: str(value).strip() for name, value in fields.items()}
+    texts = {name: str(value).strip() for name, value in fields.items() if value is not None}
     words = [event, *(f"{name}={printable(text, lines=True)}" for name, text in texts.items() if "\n" not in text)]
     blocks = [f"{name}:\n{printable(text, lines=True)}" for name, text in texts.items() if "\n" in text]
     return "\n".join([" ".join(words), *blocks]).replace("\n", "\n    ")
 
 
-def to_stderr(level: int = logging.INFO) -> None:
-    """Write events of this level and above to standard error, for people to read."""
-    handler = _Handler()
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+def to_stderr(level: int = logging.INFO, *, machine: bool = False) -> None:
+    """Write events of this level and above to standard error, for people to read, or as JSON for a `machine`."""
+    handler, for_people = _Handler(), _Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    handler.setFormatter(_JsonFormatter() if machine else for_people)
     logger = logging.getLogger("etagere")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
@@ -88,3 +112,10 @@ def printable(text: str, *, lines: bool = False) -> str:
     """The text with control characters escaped, so that it steers no terminal; with `lines` it may have several."""
     whole = "\n" if lines else ""
     return "".join(c if c.isprintable() or c in whole else c.encode("unicode_escape").decode() for c in text)
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    """A value as JSON has it; anything else as its text."""
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

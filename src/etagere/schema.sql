@@ -145,3 +145,15 @@ CREATE TABLE difference (
 
 CREATE TRIGGER difference_dropped AFTER DELETE ON ghost
 BEGIN DELETE FROM difference WHERE id = old.id; END;
+
+-- How many representations there are, variants included.
+CREATE TABLE representation_total (
+    number INTEGER NOT NULL
+);
+INSERT INTO representation_total VALUES (0);
+
+CREATE TRIGGER representation_counted AFTER INSERT ON representation
+BEGIN UPDATE representation_total SET number = number + 1; END;
+
+CREATE TRIGGER representation_uncounted AFTER DELETE ON representation
+BEGIN UPDATE representation_total SET number = number - 1; END;

@@ -13,6 +13,7 @@ from etagere.core.lifecycle import Run
 from etagere.core.media import Format
 from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation
+from etagere.core.tally import Tally
 from etagere.errors import Evicted, NotStarted, Retired, Stopping
 from etagere.flights import Flights
 from etagere.locator import Address, Locator, Start
@@ -60,6 +61,7 @@ class Service:
         waiters: Waiters,
         pacer: Pacer,
         asked: Asked,
+        tally: Tally,
     ) -> None:
         self.locator = locator
         self.runs = runs
@@ -68,6 +70,7 @@ class Service:
         self.waiters = waiters
         self.pacer = pacer
         self.asked = asked
+        self.tally = tally
         self.stopping = False
         self.draining = False
         self._engine = engine

@@ -125,7 +125,7 @@ class Worker:
 
 def _tell(run: Run, outcome: Outcome) -> None:
     about = {"id": run.id, "model": run.model, "attempt": run.attempt, "outcome": str(outcome.kind)}
-    about["seconds"] = f"{outcome.seconds:.3f}"
+    about["seconds"] = round(outcome.seconds, 3)
     if outcome.kind in _QUIET:
         log.info("run ended", **about)
         return

@@ -38,3 +38,12 @@ async def test_the_path_is_logged_as_it_was_sent(
     (line,) = caplog.messages
     assert line.startswith(f"request method=GET path={logged} status=404 ms=")
     assert line.isprintable()
+
+
+async def test_an_application_that_never_answers_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/", "client": ("::1", 4711)}
+    with caplog.at_level(logging.INFO, logger="etagere"):
+        await AccessLog(ignore)(scope, ignore, ignore)
+    (record,) = caplog.records
+    assert record.fields["status"] is None  # type: ignore[attr-defined]
+    assert record.message.endswith(" client=::1")

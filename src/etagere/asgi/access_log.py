@@ -7,14 +7,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi.responses import Receive, Scope, Send
+from etagere.asgi.responses import ANSWER, Receive, Response, Scope, Send
+from etagere.core.tally import Answered
 from etagere.logs import get_logger
 
 log = get_logger("etagere.access")
 
+_READY = frozenset({Answered.hit, Answered.partial, Answered.revalidated, Answered.waited})
+
 
 class AccessLog:
-    """Wraps an ASGI application; query strings are data and are not logged."""
+    """Wraps an ASGI application that leaves its `Response` in the scope; query strings are data and are not logged."""
 
     def __init__(self, application: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._application = application
@@ -32,8 +35,28 @@ class AccessLog:
         await self._application(scope, receive, noted)
         spent = round((time.perf_counter() - began) * 1000, 3)
         log.info(
-            "request", method=scope["method"], path=_path(scope), status=statuses[-1] if statuses else None, ms=spent
+            "request",
+            method=scope["method"],
+            path=_path(scope),
+            status=statuses[-1] if statuses else None,
+            ms=spent,
+            **_about(scope.get(ANSWER)),
+            client=(scope.get("client") or (None,))[0],
         )
+
+
+def _about(response: Response | None) -> dict[str, str | None]:
+    if response is None:
+        return {}
+    return {"answer": str(response.answer), "id": response.pending or _ended(response)}
+
+
+def _ended(response: Response) -> str | None:
+    """The id of a resource whose run has ended."""
+    if response.answer in _READY:
+        tag = next((value for name, value in response.headers if name == b"etag"), b"")
+        return tag.decode("ascii").strip('"').partition(".")[0] or None
+    return response.problem.get("id") if response.problem else None
 
 
 def _path(scope: Scope) -> str:

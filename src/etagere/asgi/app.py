@@ -14,7 +14,7 @@ from etagere.asgi.intent import Intent, refuse_if_only_cached
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.people import PeoplePages
 from etagere.asgi.query import OWN_PATHS, Contents, allowed, is_json, options, see_other
-from etagere.asgi.responses import Receive, Response, Scope, Send
+from etagere.asgi.responses import ANSWER, Receive, Response, Scope, Send
 from etagere.asgi.selection import select
 from etagere.asgi.status import pending_document, status_of
 from etagere.asgi.validation import validated
@@ -22,6 +22,7 @@ from etagere.core import etag
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.preferences import wait_seconds
 from etagere.core.representation import Failure, Representation, Resource
+from etagere.core.tally import Answered
 from etagere.errors import (
     InternalError,
     MalformedRequest,
@@ -47,7 +48,8 @@ class Application:
 
     `pages` answers for everything else, given the path, the Accept field and where the application
     is mounted; `people` renders what a person sees of a resource. `max_wait` is the longest wait in
-    seconds; `dev` forbids caches to keep anything.
+    seconds; `dev` forbids caches to keep anything. With `log` an `AccessLog` around it finds the response
+    in the scope.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Application:
         max_wait: int,
         max_query_content: int,
         dev: bool = False,
+        log: bool = False,
     ) -> None:
         self._service = service
         self._pages = pages
@@ -73,6 +76,8 @@ class Application:
         self._contents = Contents(max_query_content)
         self._dev = dev
         self._at_hand = AtHand(service, dev=dev)
+        self._answers = service.tally.answers
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -81,12 +86,15 @@ class Application:
         except Problem as problem:
             response = problems.of_problem(problem, scope.get("root_path", ""))
         except Exception:
-            log.exception("fault", method=scope["method"], path=scope.get("raw_path"))
+            log.exception("fault", method=scope["method"], path=_raw_path(scope).partition(b"?")[0])
             response = problems.of_problem(InternalError("The fault has been logged."), scope.get("root_path", ""))
         if response.stream is not None:
             response.stream = content.until_gone(response.stream, receive)
         if response.problem is not None:
             self._explain(scope, response)
+        self._answers[response.answer] += 1
+        if self._log:
+            scope[ANSWER] = response
         await response.send(send, head=scope["method"] == "HEAD")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
@@ -118,6 +126,8 @@ class Application:
         response = await self._answer(scope, fields, receive)
         if response.pending is None:
             response.headers = responses.missed(response.headers, collapsed=not started)
+            if response.answer is Answered.hit:
+                response.answer = Answered.waited
         elif waited:
             response.headers.append((b"preference-applied", b"wait=%d" % seconds))
         return response
@@ -149,8 +159,10 @@ class Application:
         select(limited(fields, b"accept"), None, address)
         seen = await self._service.look(address.id)
         if seen.run is None and seen.found is None:
-            await self._service.answer(address, seen, UNCONDITIONAL, start, partial(self._intent.may_start, fields))
-        return see_other(address)
+            may_start = partial(self._intent.may_start, fields)
+            answer = await self._service.answer(address, seen, UNCONDITIONAL, start, may_start)
+            return see_other(address, Answered.started if answer.started else Answered.joined)
+        return see_other(address, Answered.joined if seen.run else Answered.other)
 
     async def _found(self, scope: Scope, fields: Fields, target: bytes, receive: Receive) -> Response:
         root, query = scope.get("root_path", ""), scope["query_string"]
@@ -195,12 +207,15 @@ class Application:
         if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
             return response
         try:
-            return await content.filled(response, found, self._service.cache, scope, fields)
+            filled = await content.filled(response, found, self._service.cache, scope, fields)
         except FileNotFoundError:
             # Gone, or not what was collected: never serve it, compute it again.
             log.error("stored result lost", id=found.key)
             await self._service.cache.discard(found.key)
             return await self._resource(scope, fields, address, start)
+        if filled.answer is Answered.hit:  # of parts nobody knows how many make a whole
+            self._service.tally.serve(address.model, found)
+        return filled
 
     async def _bind(self, scope: Scope) -> Resource:
         return await self._service.locator.bind(_path(scope, scope.get("root_path", ""))[1:], scope["query_string"])
@@ -215,6 +230,8 @@ class Application:
         else:
             response = responses.accepted(run, position, pace, base, document)
         response.started = answer.started
+        if answer.started:
+            response.answer = Answered.started
         return response
 
     def _settled(self, scope: Scope, address: Address, answer: Answer) -> Response:
@@ -223,6 +240,8 @@ class Application:
             raise PreconditionFailed("If-Match names another state than the present one.")
         if answer.decision is Decision.still_ready:
             known = found if isinstance(found, Representation) else None
+            if known is not None:
+                self._service.tally.serve(address.model, known)
             return responses.still_ready(answer.tag or _tag_of(found), address, dev=self._dev, found=known)
         if isinstance(found, Failure):
             return problems.of_failure(found, scope.get("root_path", ""), fresh=self._dev)

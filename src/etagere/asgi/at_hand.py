@@ -10,12 +10,16 @@ from etagere.asgi.selection import Choice, select
 from etagere.core import etag
 from etagere.core.media import IDENTITY
 from etagere.core.representation import Failure, Representation
+from etagere.core.tally import Answered, Saved
 from etagere.locator import Address
 from etagere.service import Service
 from etagere.variants import LEAST_CODED
 
 _REMEMBERED = 1024
+# In Python 3.11 a member of an enum is slow to look up, and an argument with a name slow to pass.
+_HIT = Answered.hit
 _OTHERS = frozenset({b"prefer", b"cache-control", b"if-match", b"range"})
+_Finished = tuple[bytes, Address, Headers, Saved]
 
 
 class AtHand:
@@ -29,7 +33,7 @@ class AtHand:
         self._dev = dev
         # The fields of a result do not change as long as it is the same, asked for in the same way. It is known by its
         # digest, the very object: the result itself has a body, and is the cache's to let go.
-        self._finished: dict[str, tuple[bytes, Address, Headers]] = {}
+        self._finished: dict[str, _Finished] = {}
 
     def answer(self, fields: Fields, address: Address) -> Response | None:
         """The answer to a GET or HEAD without preferences, ranges, or other conditions than the pending tag.
@@ -56,13 +60,22 @@ class AtHand:
             return None
         if choice.codings and not (found.size < LEAST_CODED and IDENTITY in choice.codings):
             return None
-        known, asked, headers = self._finished.get(found.id, (None, None, []))
-        if known is not found.digest or asked is not address:
-            headers = responses.ready(found, address, address.base, dev=self._dev).headers
-            if len(self._finished) >= _REMEMBERED:
-                self._finished.clear()
-            self._finished[found.id] = found.digest, address, headers
-        return Response(200, headers, found.body)
+        kept = self._finished.get(found.id)
+        if kept is not None and kept[0] is found.digest and kept[1] is address:
+            kept[3].seconds += found.seconds
+        else:
+            kept = self._finish(found, address)
+        response = Response(200, kept[2], found.body)
+        response.answer = _HIT
+        return response
+
+    def _finish(self, found: Representation, address: Address) -> _Finished:
+        headers = responses.ready(found, address, address.base, dev=self._dev).headers
+        if len(self._finished) >= _REMEMBERED:
+            self._finished.clear()
+        kept = found.digest, address, headers, self._service.tally.serve(address.model, found)
+        self._finished[found.id] = kept
+        return kept
 
 
 def chosen(fields: Fields, address: Address) -> Choice:

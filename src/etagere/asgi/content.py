@@ -12,6 +12,7 @@ from etagere.core import ranges
 from etagere.core.etag import ready_tag
 from etagere.core.ranges import Span
 from etagere.core.representation import INLINE_BYTES, Representation
+from etagere.core.tally import Answered
 from etagere.errors import RangeNotSatisfiable
 from etagere.ports import Cache
 
@@ -98,7 +99,8 @@ async def _parts(response: Response, found: Representation, cache: Cache, spans:
 
 
 def _partial(response: Response, about: dict[bytes, bytes]) -> Response:
-    return Response(206, [*(field for field in response.headers if field[0] not in about), *about.items()])
+    headers = [*(field for field in response.headers if field[0] not in about), *about.items()]
+    return Response(206, headers, answer=Answered.partial)
 
 
 def _content_range(span: Span, found: Representation) -> bytes:

@@ -9,6 +9,7 @@ import orjson
 from etagere.asgi.problem_types import FAILURES
 from etagere.asgi.responses import Headers, Response
 from etagere.core.representation import Failure, Kind
+from etagere.core.tally import Answered
 from etagere.errors import Problem
 
 MEDIA_TYPE = b"application/problem+json"
@@ -21,7 +22,7 @@ def of_problem(problem: Problem, root: str) -> Response:
     if problem.retry_after is not None:
         headers.append((b"retry-after", b"%d" % problem.retry_after))
     headers += [(name.encode(), value.encode()) for name, value in problem.extensions.pop("headers", {}).items()]
-    return _response(problem.status, headers, document_of(problem, root))
+    return _response(problem.status, headers, document_of(problem, root), _answer(problem.status))
 
 
 def document_of(problem: Problem, root: str) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def of_failure(failure: Failure, root: str, *, fresh: bool) -> Response:
     """The answer of a remembered failure; `fresh` says that no cache may keep it."""
     refused = failure.kind is Kind.refused
     control = b"max-age=%d" % REFUSAL_MAX_AGE if refused and not fresh else b"no-store"
-    return _response(FAILURES[failure.kind].status, [(b"cache-control", control)], failure_document(failure, root))
+    status, answer = FAILURES[failure.kind].status, Answered.refused if refused else Answered.failed
+    return _response(status, [(b"cache-control", control)], failure_document(failure, root), answer)
 
 
 def failure_document(failure: Failure, root: str) -> dict[str, Any]:
@@ -57,7 +59,13 @@ def failure_document(failure: Failure, root: str) -> dict[str, Any]:
     }
 
 
-def _response(status: int, headers: Headers, document: dict[str, Any]) -> Response:
+def _answer(status: int) -> Answered:
+    if status in (429, 503):
+        return Answered.unavailable
+    return Answered.error if status == 500 else Answered.rejected
+
+
+def _response(status: int, headers: Headers, document: dict[str, Any], answer: Answered) -> Response:
     body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
     sized = [
         (b"content-type", MEDIA_TYPE),
@@ -65,4 +73,4 @@ def _response(status: int, headers: Headers, document: dict[str, Any]) -> Respon
         (b"x-content-type-options", b"nosniff"),
     ]
     # Any of them may be a page instead.
-    return Response(status, [*headers, (b"vary", b"Accept"), *sized], body, problem=document)
+    return Response(status, [*headers, (b"vary", b"Accept"), *sized], body, problem=document, answer=answer)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from etagere.asgi.responses import NO_STORE, Receive, Response
+from etagere.core.tally import Answered
 from etagere.errors import ContentTooLarge, Crowded, MalformedRequest, RequestTimeout, UnsupportedContent
 from etagere.locator import Address
 
@@ -34,11 +35,11 @@ def options(path: str) -> Response:
     return Response(204, [*headers, (b"accept-query", ACCEPT_QUERY.encode())] if "QUERY" in allow else headers)
 
 
-def see_other(address: Address) -> Response:
+def see_other(address: Address, answer: Answered) -> Response:
     """The resource by its alias, in the format that was named. The reference is relative, so any prefix may precede."""
     format = f".{address.format}" if address.fixed else ""
     location = f"{address.base}r/{address.id}{format}".encode("ascii")
-    return Response(303, [(b"location", location), NO_STORE, (b"content-length", b"0")])
+    return Response(303, [(b"location", location), NO_STORE, (b"content-length", b"0")], answer=answer)
 
 
 def is_json(fields: Mapping[bytes, bytes]) -> bool:

@@ -16,6 +16,7 @@ from etagere.core.lifecycle import Run, State
 from etagere.core.media import IDENTITY, compresses
 from etagere.core.pacing import LONGEST, Pace
 from etagere.core.representation import Representation
+from etagere.core.tally import Answered
 from etagere.locator import Address
 from etagere.variants import LEAST_CODED
 
@@ -25,6 +26,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 STATUS_MEDIA_TYPE = b"application/vnd.etagere.status+json"
+ANSWER = "etagere.response"
+"""Where a scope has the response, for those around the application."""
+_PENDING = Answered.pending
 YEAR = 365 * 24 * 3600
 NO_STORE = (b"cache-control", b"no-store")
 PENDING_VARY = (b"vary", b"Accept, Prefer")
@@ -41,7 +45,7 @@ class Response:
 
     A response with a `path` is for servers that send files by themselves. `pending` is the id of the
     run that has yet to bring what was asked for, `started` whether it was this request that started it,
-    `problem` the document that the body is made of.
+    `problem` the document that the body is made of; `answer` is what is counted.
     """
 
     status: int
@@ -52,6 +56,7 @@ class Response:
     started: bool = False
     path: Path | None = None
     problem: dict[str, Any] | None = None
+    answer: Answered = Answered.other
 
     async def send(self, send: Send, *, head: bool) -> None:
         """Send it, without its content for HEAD."""
@@ -89,32 +94,36 @@ def run_status(run: Run, position: int | None, eta: float | None) -> bytes:
 
 def still_pending(run: Run, position: int | None, pace: Pace) -> Response:
     """R304p: the pending tag matched, nothing is there yet."""
-    return Response(304, _pending_headers(run, position, pace), pending=run.id)
+    response = Response(304, _pending_headers(run, position, pace))
+    response.pending, response.answer = run.id, _PENDING
+    return response
 
 
 def accepted(run: Run, position: int | None, pace: Pace, base: str, document: dict[str, Any]) -> Response:
     """R202: the run is recorded; `document` is the status document, `base` leads from this URI to the root."""
     body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
     headers = [*_pending_headers(run, position, pace), *_links(run.id, base), *_content(STATUS_MEDIA_TYPE, body)]
-    return Response(202, headers, body, pending=run.id)
+    return Response(202, headers, body, pending=run.id, answer=Answered.joined)
 
 
 def accepted_page(run: Run, position: int | None, pace: Pace, base: str, page: bytes) -> Response:
     """R202 for a person: the waiting page instead of the status document."""
     headers = [*_pending_headers(run, position, pace), *_links(run.id, base), *html_headers(page)]
-    return Response(202, headers, page, pending=run.id)
+    return Response(202, headers, page, pending=run.id, answer=Answered.joined)
 
 
 def still_ready(tag: EntityTag, address: Address, *, dev: bool, found: Representation | None = None) -> Response:
     """R304r: the client has the result; nothing else may be said, for caches merge it into their stored 200."""
-    return Response(304, [(b"etag", str(tag).encode("ascii")), *_freshness(address, found, dev=dev)])
+    headers = [(b"etag", str(tag).encode("ascii")), *_freshness(address, found, dev=dev)]
+    return Response(304, headers, answer=Answered.revalidated)
 
 
 def ready(found: Representation, address: Address, base: str, *, dev: bool) -> Response:
     """R200: the representation, without its content where that is a file."""
     about = _about(found.id, found.digest, found.name, found.media_type, found.size, found.seconds, base)
     coding = () if found.coding == IDENTITY else ((b"content-encoding", found.coding.encode("ascii")),)
-    return Response(200, [*about, *coding, *_freshness(address, found, dev=dev)], found.body or b"")
+    headers = [*about, *coding, *_freshness(address, found, dev=dev)]
+    return Response(200, headers, found.body or b"", answer=Answered.hit)
 
 
 def missed(headers: Headers, *, collapsed: bool) -> Headers:

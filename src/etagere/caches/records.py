@@ -26,6 +26,7 @@ BEHIND = f"{_SELECT} > ? ORDER BY id LIMIT 256"
 _FAMILY = "SELECT id, file, size FROM representation WHERE id = :id OR (id > :id || '.' AND id < :id || '/')"
 _CODING = {suffix: coding for coding, suffix in CODINGS.items()}
 GHOST = "SELECT id, uri, digest, seconds, first, later, seen FROM ghost LEFT JOIN difference USING (id) WHERE id = ?"
+HELD = "SELECT bytes, number, ghosts FROM total, representation_total"
 FAILURE = (
     "SELECT id, kind, created, seconds, expires, attempt, accepted, detail, facts"
     " FROM failure WHERE id = ? AND expires > ?"

@@ -20,6 +20,7 @@ from etagere.caches.records import Kept, Records
 from etagere.caches.stored import StoredBodies
 from etagere.core.etag import short_digest
 from etagere.core.representation import INLINE_BYTES, Difference, Failure, Ghost, Printed, Representation, Resource
+from etagere.core.tally import Held
 from etagere.database import Database
 from etagere.logs import get_logger
 from etagere.ports import Clock
@@ -56,6 +57,7 @@ class SqliteCache:
         ghosts: int = GHOSTS,
     ) -> None:
         self.nondeterministic: Counter[str] = Counter()
+        self._evicted = 0
         self._database = database
         self._clock = clock
         self._blobs = Blobs(directory)
@@ -157,6 +159,13 @@ class SqliteCache:
         self._recent.drop(id)
         await self._let_go(dropped)
 
+    def held(self) -> Held:
+        """What there is, in numbers."""
+        row = self._database.read(records.HELD)
+        assert row is not None
+        size, representations, ghosts = row
+        return Held(size, representations, ghosts, self._evicted)
+
     async def close(self) -> None:
         """Finish what concerns files and note what was used; the database is closed after this."""
         await self._remove_unnamed(self._lent.end())
@@ -213,8 +222,7 @@ class SqliteCache:
             kept = await self._place(finished, keep)
             if kept.difference is not None:
                 self._report(resource, kept.difference)
-        self._recent.put(kept.finished)
-        await self._let_go(kept.evicted)
+        await self._take(kept)
         return kept.finished
 
     def _report(self, resource: Resource, difference: Difference) -> None:
@@ -228,9 +236,13 @@ class SqliteCache:
         self._flush()
         kept = await self._place(given, partial(self._records.keep_variant, primary=primary))
         assert isinstance(kept.finished, Representation)
-        self._recent.put(kept.finished)
-        await self._let_go(kept.evicted)
+        await self._take(kept)
         return kept.finished
+
+    async def _take(self, kept: Kept) -> None:
+        self._recent.put(kept.finished)
+        self._evicted += len(kept.evicted)
+        await self._let_go(kept.evicted)
 
     async def _let_go(self, gone: Collection[tuple[str, str | None]]) -> None:
         """Forget what has no row any more, and remove its files."""

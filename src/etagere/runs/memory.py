@@ -22,12 +22,13 @@ from operator import attrgetter
 from etagere.core.lifecycle import Event, Run, State, step
 from etagere.core.pacing import Places
 from etagere.core.representation import Resource
+from etagere.core.tally import Pending
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
 from etagere.logs import get_logger
 from etagere.ports import Clock
 from etagere.runs import journal
-from etagere.runs.ordering import Entry, Lines, rank
+from etagere.runs.ordering import Entry, Lines, overview, rank
 from etagere.runs.patience import Patience
 
 RETRY_AFTER_S = 5
@@ -218,6 +219,10 @@ class MemoryRunTable:
         self._dropped(id)
         await self.advance(id, Event.cancel)
         return run
+
+    def overview(self) -> Pending:
+        """What is pending, in numbers; each run is looked at."""
+        return overview(self._entries.values())
 
     def places(self, at_once: int, model: str) -> Places:
         """What there is for a model where `at_once` runs can go on in all."""

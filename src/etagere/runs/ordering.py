@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from etagere.core.lifecycle import Run
+from etagere.core.lifecycle import Run, State
+from etagere.core.tally import Pending, Waiting
 
 
 class Entry:
@@ -87,3 +88,19 @@ def rank(entries: Iterable[Entry]) -> Counter[str]:
         ranks[entry.run.queue] += 1
         entry.rank = ranks[entry.run.queue]
     return others
+
+
+def overview(entries: Iterable[Entry]) -> Pending:
+    """How many there are; the oldest of a queue is not among the abandoned ones, whose turn may never come."""
+    runs: Counter[tuple[str, State]] = Counter()
+    depths: Counter[str] = Counter()
+    since: dict[str, float] = {}
+    for entry in entries:
+        run = entry.run
+        runs[run.model, State.running if entry.held else State.queued] += 1
+        if entry.held:
+            continue
+        depths[run.queue] += 1
+        if not entry.abandoned:
+            since[run.queue] = min(since.get(run.queue, run.created), run.created)
+    return Pending(runs, {queue: Waiting(depth, since.get(queue)) for queue, depth in depths.items()})

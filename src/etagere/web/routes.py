@@ -10,6 +10,7 @@ from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.openapi.parameters import example_values
 from etagere.asgi.responses import NOSNIFF, Response, json_response, page_response
 from etagere.errors import NotFound, Stopping, UnknownModel
+from etagere.metrics import MEDIA_TYPE, Metrics
 from etagere.model import Model
 from etagere.service import Service
 from etagere.web.pages import Templates, static_files
@@ -25,9 +26,10 @@ _MEANT = {"/-/": "../", "/-/models": "../", "/-/models/": "../../", "/-/problems
 class Routes:
     """Answers for `/`, `/robots.txt` and for everything under `/-/`."""
 
-    def __init__(self, service: Service, templates: Templates, version: str) -> None:
+    def __init__(self, service: Service, templates: Templates, version: str, metrics: Metrics) -> None:
         self._service = service
         self._templates = templates
+        self._metrics = metrics
         self._reference = Reference(service.registry, templates, version)
         self._static = static_files()
         self._described = lru_cache(maxsize=256)(self._model)
@@ -35,6 +37,7 @@ class Routes:
         self._fixed: dict[str, Callable[[], Response]] = {
             "/-/health/live": self._live,
             "/-/health/ready": self._ready,
+            "/-/metrics": self._measured,
         }
 
     def __call__(self, path: str, accept: bytes | None, root: str) -> Response:
@@ -119,6 +122,9 @@ class Routes:
             raise Stopping("The service starts nothing new at the moment.", retry_after=5)
         return json_response({"status": "ready"}, control=b"no-store")
 
+    def _measured(self) -> Response:
+        return _text(self._metrics.render(), MEDIA_TYPE, control=b"no-store")
+
     def _file(self, name: str) -> Response:
         return _text(self._static[name][1], self._static[name][0])
 
@@ -130,6 +136,6 @@ def _negotiated(document: dict[str, Any]) -> Response:
     return response
 
 
-def _text(body: bytes, media_type: bytes = b"text/plain; charset=utf-8") -> Response:
+def _text(body: bytes, media_type: bytes = b"text/plain; charset=utf-8", *, control: bytes = b"no-cache") -> Response:
     length = (b"content-length", b"%d" % len(body))
-    return Response(200, [(b"cache-control", b"no-cache"), (b"content-type", media_type), length, NOSNIFF], body)
+    return Response(200, [(b"cache-control", control), (b"content-type", media_type), length, NOSNIFF], body)

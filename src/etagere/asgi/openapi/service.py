@@ -11,6 +11,7 @@ from etagere.model import Model
 
 TAG = "/-/"
 
+_TEXT: Part = {"text/plain": {"schema": {"type": "string"}}}
 _MAYBE = ("Vary", "Content-Security-Policy")
 # There are no parameters to be wrong, no states, and no parts.
 _UNCALLED_FOR = (400, 406, 412, 416, 422, 429, 504)
@@ -28,9 +29,10 @@ def paths(newest: list[Model]) -> dict[str, Any]:
         "/-/problems/{type}": _path(
             "problem", "One problem type", {**_json(schemas.PROBLEM_TYPE), **PAGE}, type=[*problem_types()]
         ),
-        "/-/health/live": _health("live", "Whether the process answers"),
-        "/-/health/ready": _health("ready", "Whether it starts runs: 503 while it stops"),
-        "/robots.txt": _path("robots", "Keeps robots out", {"text/plain": {"schema": {"type": "string"}}}),
+        "/-/health/live": _unstored("live", "Whether the process answers", _json(schemas.HEALTH)),
+        "/-/health/ready": _unstored("ready", "Whether it starts runs: 503 while it stops", _json(schemas.HEALTH)),
+        "/-/metrics": _unstored("metrics", "Metrics in the text format of Prometheus", _TEXT),
+        "/robots.txt": _path("robots", "Keeps robots out", _TEXT),
     }
 
 
@@ -59,9 +61,9 @@ def _path(name: str, summary: str, content: Part, **variables: list[str]) -> Par
     }
 
 
-def _health(name: str, summary: str) -> Part:
+def _unstored(name: str, summary: str, content: Part) -> Part:
     fields = headers("Cache-Control", "X-Content-Type-Options")
-    found = {"description": summary, "headers": fields, "content": _json(schemas.HEALTH)}
+    found = {"description": summary, "headers": fields, "content": content}
     return {
         "get": {**_about(name, summary), "responses": {"200": found, **problems(without=_UNCALLED_FOR)}},
     }
