@@ -236,7 +236,8 @@ def test_a_log_that_cannot_be_written_stops_nothing(file: Path, tmp_path: Path, 
 def test_a_log_line_has_its_time_its_level_and_its_fields(file: Path, tmp_path: Path) -> None:
     with Server.serve(file, tmp_path / "data", "--access-log") as server:
         server.get("/nothing%0aat-all?x=1")
-    line = rb"^\d\d:\d\d:\d\d info    request method=GET path=/nothing%0aat-all status=404 ms=[0-9.]+$"
+    line = rb"^\d\d:\d\d:\d\d info    request method=GET path=/nothing%0aat-all status=404 ms=[0-9.]+ answer=rejected"
+    line += rb" client=127\.0\.0\.1$"
     assert re.search(line, server.printed, re.MULTILINE)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import AfterValidator
@@ -103,6 +103,28 @@ async def test_while_stopping_nothing_is_started_and_pings_go_on(service: Servic
     other, begin = await located(service, b"x=2")
     with pytest.raises(Stopping):
         await answered(service, other, begin)
+
+
+async def test_while_stopping_it_is_alive_and_not_ready(running: Running) -> None:
+    assert [await status(running, path) for path in ("live", "ready")] == [200, 200]
+    running.service.drain()
+    assert [await status(running, path) for path in ("live", "ready")] == [200, 503]
+
+
+async def status(running: Running, name: str) -> int:
+    """The status of a resource below `/-/health/`."""
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        statuses.append(message.get("status", 0))
+
+    path, headers = f"/-/health/{name}", [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+    await running.application(scope, receive, send)
+    return statuses[0]
 
 
 async def test_over_capacity_names_when_to_ask_again(running: Running, service: Service) -> None:

@@ -132,18 +132,15 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
 
     registry, retired = await _versions(registry, database, dev=settings.dev)
     runs = _run_table(registry, settings, database, clock, ended)
-    outbox, waiters = Outbox(database), Waiters(settings.max_waiting)
+    outbox, prints, waiters = Outbox(database), SqlitePrints(database), Waiters(settings.max_waiting)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     pacer = await _pacer(registry, settings.runs, database, runs, clock)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    prints = SqlitePrints(database)
     worker = Worker(registry, runs, outbox, supervisor, clock, prints, cancelled=ended)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
-    settled, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
-    collector = Collector(
-        registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=settled
-    )
+    done, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
+    collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=done)
     asked = Asked(runs, runs, waiters, pacer)
     locator = _locator(registry, settings, runs, cache, retired)
     deriver = _deriver(settings, cache)

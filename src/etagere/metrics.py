@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from etagere.core.lifecycle import State
 from etagere.core.representation import Kind
-from etagere.core.tally import Held, Pending, Tally, Waiting
+from etagere.core.tally import Held, Overview, Tally, Waiting
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode("ascii")
 _STATES = (State.queued, State.running)
@@ -36,7 +36,7 @@ class Sources:
     models: Collection[str]
     queues: Collection[str]
     tally: Tally
-    pending: Callable[[], Pending]
+    pending: Callable[[], Overview]
     held: Callable[[], Held]
     waiting: Callable[[], int]
     nondeterministic: Mapping[str, int]

@@ -14,6 +14,7 @@ import pytest
 from etagere.caches.lent import LENT_S
 from etagere.caches.sqlite import TOUCHES_EVERY_S, SqliteCache
 from etagere.core.representation import Representation, Resource
+from etagere.core.tally import Held
 from etagere.database import Database
 from etagere.errors import InternalError, StorageFull
 from etagere.testing import CacheContract
@@ -265,6 +266,17 @@ async def test_a_result_larger_than_the_cache_is_kept_until_the_next(database: D
     assert cache.get("a") is not None
     await cache.put(resource("b"), representation("b", b"y"))
     assert cache.get("a") is None
+
+
+async def test_what_it_holds_in_numbers(database: Database, clock: ManualClock) -> None:
+    cache = make(database, clock, size=2 * MIB, keep=0)
+    assert cache.held() == Held(0, 0, 0, 0)
+    for name in "abc":
+        clock.advance(1)
+        await cache.put(resource(name), representation(name, bytes(900_000)))
+    assert cache.held() == Held(1_800_000, 2, 3, 1)
+    await cache.discard("c")
+    assert cache.held() == Held(900_000, 1, 3, 1)
 
 
 async def test_eviction_does_not_break_a_stream(database: Database, clock: ManualClock, tmp_path: Path) -> None:

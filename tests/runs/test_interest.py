@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from etagere.core.lifecycle import Event, Run, State
+from etagere.core.tally import Waiting
 from etagere.database import Database
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.ordering import Entry, Lines, rank
@@ -102,6 +103,25 @@ async def test_after_a_restart_each_run_counts_as_asked_for(
     await table.note({"b": 1.0})
     assert [table.position(name) for name in "ab"] == [2, 1]
     await again.close()
+
+
+async def test_the_oldest_that_waits_is_one_that_somebody_wants(table: MemoryRunTable, clock: ManualClock) -> None:
+    assert table.overview().queues == {}
+    accepted = clock.now()
+    for name in "abc":
+        await table.submit(resource(name))
+        clock.advance(1)
+    assert await claimed(table) == "a"
+    model = resource("a").model
+    seen = table.overview()
+    assert seen.runs == {(model, State.running): 1, (model, State.queued): 2}
+    assert seen.queues == {"default": Waiting(2, accepted + 1)}
+    clock.advance(PATIENCE)
+    await table.note({"c": 1.0})
+    assert table.overview().queues == {"default": Waiting(2, accepted + 2)}
+    clock.advance(PATIENCE)
+    await table.note({})
+    assert table.overview().queues == {"default": Waiting(2, None)}
 
 
 @pytest.mark.parametrize("asked_again", [False, True])

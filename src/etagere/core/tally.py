@@ -101,7 +101,7 @@ class Waiting(NamedTuple):
     since: float | None
 
 
-class Pending(NamedTuple):
+class Overview(NamedTuple):
     """The pending runs: how many of each model in each state, and what waits in each queue."""
 
     runs: Mapping[tuple[str, State], int]

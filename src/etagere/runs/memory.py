@@ -22,7 +22,7 @@ from operator import attrgetter
 from etagere.core.lifecycle import Event, Run, State, step
 from etagere.core.pacing import Places
 from etagere.core.representation import Resource
-from etagere.core.tally import Pending
+from etagere.core.tally import Overview
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
 from etagere.logs import get_logger
@@ -200,6 +200,10 @@ class MemoryRunTable:
         held = self._held.total()
         return {State.queued: len(self._entries) - held, State.running: held}
 
+    def overview(self) -> Overview:
+        """What is pending, in numbers; each run is looked at."""
+        return overview(self._entries.values())
+
     def pending(self, state: State | None = None) -> list[Run]:
         """See `Pending.pending`."""
         runs = [entry.run for entry in self._entries.values() if state in (None, entry.run.state)]
@@ -219,10 +223,6 @@ class MemoryRunTable:
         self._dropped(id)
         await self.advance(id, Event.cancel)
         return run
-
-    def overview(self) -> Pending:
-        """What is pending, in numbers; each run is looked at."""
-        return overview(self._entries.values())
 
     def places(self, at_once: int, model: str) -> Places:
         """What there is for a model where `at_once` runs can go on in all."""

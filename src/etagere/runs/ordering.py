@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from etagere.core.lifecycle import Run, State
-from etagere.core.tally import Pending, Waiting
+from etagere.core.tally import Overview, Waiting
 
 
 class Entry:
@@ -90,7 +90,7 @@ def rank(entries: Iterable[Entry]) -> Counter[str]:
     return others
 
 
-def overview(entries: Iterable[Entry]) -> Pending:
+def overview(entries: Iterable[Entry]) -> Overview:
     """How many there are; the oldest of a queue is not among the abandoned ones, whose turn may never come."""
     runs: Counter[tuple[str, State]] = Counter()
     depths: Counter[str] = Counter()
@@ -103,4 +103,4 @@ def overview(entries: Iterable[Entry]) -> Pending:
         depths[run.queue] += 1
         if not entry.abandoned:
             since[run.queue] = min(since.get(run.queue, run.created), run.created)
-    return Pending(runs, {queue: Waiting(depth, since.get(queue)) for queue, depth in depths.items()})
+    return Overview(runs, {queue: Waiting(depth, since.get(queue)) for queue, depth in depths.items()})
