@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.locator import Locator
     from etagere.metrics import Metrics
     from etagere.pacer import Pacer
     from etagere.ports import Pending, Prints
@@ -120,7 +121,6 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     from etagere.collector import Collector
     from etagere.core.tally import Tally
     from etagere.engines.local import LocalEngine
-    from etagere.locator import Locator
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.waiters import Waiters
@@ -142,13 +142,11 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     done, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
     collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=done)
     asked = Asked(runs, runs, waiters, pacer)
-    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
-    locator = Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+    locator = _locator(registry, settings, runs, cache, retired)
     deriver = _deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally)
     scrubber = _scrubber(cache, clock)
-    working = collector.collect(), asked.keep_telling(), _scrub(database, scrubber)
-    background = tuple(asyncio.create_task(work) for work in working)
+    background = _background(collector.collect(), asked.keep_telling(), _scrub(database, scrubber))
     await engine.start()
     control = await _control(settings, service, runs, cache, prints, scrubber)
     application = _application(service, settings, _metrics(service, runs, cache))
@@ -185,6 +183,19 @@ def _run_table(
         needless=partial(_is_needless, registry),
         dropped=dropped,
     )
+
+
+def _locator(
+    registry: Registry, settings: Settings, runs: MemoryRunTable, cache: SqliteCache, retired: frozenset[str]
+) -> Locator:
+    from etagere.locator import Locator
+
+    # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
+    return Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+
+
+def _background(*work: Coroutine[None, None, None]) -> tuple[asyncio.Task[None], ...]:
+    return tuple(asyncio.create_task(each) for each in work)
 
 
 def _deriver(settings: Settings, cache: SqliteCache) -> Deriver:
