@@ -55,6 +55,21 @@ def test_a_queued_run_that_finds_a_place_is_not_said_to_wait() -> None:
     assert service.pacer.pace(waiting, 1, SINCE).eta == 75.0
 
 
+def test_a_queue_takes_what_those_in_it_take() -> None:
+    known = {"quick@1": History([0.1] * 20), "slow@1": History([8.0] * 20)}
+    mixed = {"quick@1": 300, "slow@1": 1, "unknown@1": 50}
+    pacer = Pacer(known, lambda model: Places(1, 0), lambda *_: None, SINCE, lambda queue: mixed)
+    behind = pacer.pace(run(model="slow@1", state=State.queued), 301, SINCE)
+    assert behind.eta is not None
+    assert 38 <= behind.eta <= 58
+    assert 18 <= behind.retry_after <= 40
+    mixed = {"slow@1": 5, "quick@1": 1}
+    behind = pacer.pace(run(model="quick@1", state=State.queued), 6, SINCE)
+    assert behind.eta is not None
+    assert 36 <= behind.eta <= 48
+    assert behind.retry_after >= 18
+
+
 def test_it_knows_the_longest_wait_that_was_told() -> None:
     service = Service(heat=History([50.0] * 20))
     first = service.pacer.tell(run(), None, SINCE).retry_after

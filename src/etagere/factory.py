@@ -311,7 +311,7 @@ async def _pacer(
 
     histories = Histories(database)
     places = partial(runs.places, at_once)
-    return Pacer(await histories.load(registry.models), places, histories.save, clock.now())
+    return Pacer(await histories.load(registry.models), places, histories.save, clock.now(), runs.waiting)
 
 
 def _concurrency(registry: Registry, key: str) -> int | None:

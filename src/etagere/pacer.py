@@ -42,7 +42,8 @@ class _Learnt:
 class Pacer:
     """Paces by the run times of each model (`name@version`).
 
-    `places` tells how many runs of a model may go on, `save` keeps a history. Runs that
+    `places` tells how many runs of a model may go on, `save` keeps a history, `waiting` tells how many runs of each
+    model wait in a queue. Runs that
     were pending at `since` (seconds since the epoch) may have been told something by an earlier service.
     """
 
@@ -52,18 +53,22 @@ class Pacer:
         places: Callable[[str], Places],
         save: Callable[[str, History], None],
         since: float,
+        waiting: Callable[[str], Mapping[str, int]] = lambda queue: {},
     ) -> None:
         self._models = {model: _Learnt(history) for model, history in histories.items()}
         self._places = places
         self._save = save
         self._since = since
+        self._waiting = waiting
         self._told: dict[str, int] = {}
 
     def pace(self, run: Run, position: int | None, now: float) -> Pace:
         """The pace of a pending run; nothing is noted of it."""
         learnt = self._models.get(run.model)
         schedule = learnt.schedule if learnt else None
-        places = self._places(run.model) if schedule and run.started is None else None
+        places = None
+        if schedule and run.started is None:
+            places = self._places(run.model)._replace(each=self._each(run.queue))
         return pacing.pace(run, position, now, schedule, places)
 
     def tell(self, run: Run, position: int | None, now: float) -> Pace:
@@ -86,6 +91,16 @@ class Pacer:
                 learnt.paces = {}
             pace = learnt.paces[second] = self.pace(run, None, run.started + second)
         return pace
+
+    def _each(self, queue: str) -> float | None:
+        """What a run that waits in this queue takes in the mean, as far as its model is known."""
+        seconds, runs = 0.0, 0
+        for model, number in self._waiting(queue).items():
+            learnt = self._models.get(model)
+            if learnt is not None and learnt.schedule is not None:
+                seconds += number * learnt.schedule.usual
+                runs += number
+        return seconds / runs if runs else None
 
     def told(self, id: str) -> int:
         """The longest Retry-After that any client of a pending run was given by this service."""

@@ -66,7 +66,17 @@ def test_a_run_that_begins_at_once_is_as_good_as_begun(times: list[float], at_on
 def test_a_queued_run_waits_for_those_before_it() -> None:
     found = pace(queued(), 4, 1000.0, THE_SAME, Places(2, 0))
     assert found.eta == pytest.approx(300.0)
-    assert 300 <= found.retry_after <= 304
+    assert 200 <= found.retry_after <= 204
+
+
+def test_what_is_before_it_may_be_of_another_model() -> None:
+    found = pace(queued(), 300, 1000.0, THE_SAME, Places(1, 0, each=0.1))
+    assert found.eta == pytest.approx(130.0)
+    assert 115 <= found.retry_after <= 119
+    quick = Schedule.of([0.01] * 20)
+    found = pace(queued(), 6, 1000.0, quick, Places(1, 0, each=8.0))
+    assert found.eta == pytest.approx(48.0, abs=0.1)
+    assert found.retry_after == 25
 
 
 @pytest.mark.parametrize(

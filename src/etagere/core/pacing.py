@@ -18,6 +18,8 @@ TELLING = 0.01
 FARTHEST, NEAREST = 0.5, 0.02
 """What progress foretells is waited for, within these shares of the time that the run has taken."""
 
+HALFWAY = 0.5
+
 
 class Pace(NamedTuple):
     """Whole seconds until the next ping is worth while, and the seconds left, None where they are unknown."""
@@ -27,10 +29,14 @@ class Pace(NamedTuple):
 
 
 class Places(NamedTuple):
-    """How many runs of a model can go on at once, and how many more could begin now."""
+    """How many runs of a model can go on at once, and how many more could begin now.
+
+    `each` is what one of those that wait takes in the mean, in seconds; None where that is unknown.
+    """
 
     at_once: int
     free: int
+    each: float | None = None
 
 
 _UNKNOWN = [Pace(seconds, None) for seconds in range(LATEST + 1)]
@@ -48,8 +54,9 @@ def retry_after(elapsed: float) -> int:
 def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, places: Places | None) -> Pace:
     """The pace of a pending run; `position` is its rank in the queue, `places` are what its model has.
 
-    With a schedule it is that of the model's run times, and while the run is queued the time until it begins
-    is added. What the run itself reports of its progress takes the place of it, within limits.
+    With a schedule it is that of the model's run times. While the run is queued, half of the time until it begins
+    is added: what others take is a guess. What the run itself reports of its progress takes the place of it,
+    within limits.
     """
     if schedule is None and run.progress is None:
         return _UNKNOWN[retry_after(now - run.created)]
@@ -57,7 +64,7 @@ def pace(run: Run, position: int | None, now: float, schedule: Schedule | None, 
         # One without a position has been claimed since it was looked at.
         assert schedule is not None, "a run reports nothing before it has begun"
         begins = 0.0 if position is None or places is None else _begins(position, schedule, places)
-        return Pace(_seconds(begins + schedule.wait(0.0)), begins + (schedule.left(0.0) or 0.0))
+        return Pace(_seconds(HALFWAY * begins + schedule.wait(0.0)), begins + (schedule.left(0.0) or 0.0))
     running = max(0.0, now - run.started)
     wait = retry_after(now - run.created) if schedule is None else schedule.wait(running)
     usual = None if schedule is None else schedule.left(running)
@@ -94,7 +101,8 @@ def patience(least: float, retry_after: float) -> float:
 
 def _begins(position: int, schedule: Schedule, places: Places) -> float:
     """Seconds until a queued run begins."""
-    return max(0, position - max(0, places.free)) * schedule.usual / places.at_once
+    each = schedule.usual if places.each is None else places.each
+    return max(0, position - max(0, places.free)) * each / places.at_once
 
 
 def _seconds(wait: float) -> int:

@@ -224,6 +224,10 @@ class MemoryRunTable:
         await self.advance(id, Event.cancel)
         return run
 
+    def waiting(self, queue: str) -> Mapping[str, int]:
+        """How many runs of each model wait for their turn in this queue."""
+        return self._ready.lengths(queue)
+
     def places(self, at_once: int, model: str) -> Places:
         """What there is for a model where `at_once` runs can go on in all."""
         limit = self._concurrency(model) or at_once

@@ -51,6 +51,10 @@ class Lines:
             models.pop(run.model, None)
         return left is not None
 
+    def lengths(self, queue: str) -> dict[str, int]:
+        """How many wait in each line of a queue, by model."""
+        return {model: len(line) for model, line in self._queues.get(queue, {}).items()}
+
     def next(self, queues: Collection[str], free: Callable[[str], bool]) -> Entry | None:
         """Whose turn it is in these queues, of the models that are `free` to begin another run."""
         return _earliest(entry for queue in queues for entry in self._heads(queue) if free(entry.run.model))

@@ -103,6 +103,7 @@ async def test_a_system_call_fails(strace: str, tmp_path: Path, kind: str, error
         for target in answers:
             await client.converse(target, random, 60)
         eventually(lambda: not left_behind(service.data), 20, f"all is tidy: {left_behind(service.data)}")
+    assert hurt > 0
     assert is_sound(tmp_path / "data")
     faults = broken_promises(history, answers, Allowed(busy=True))
     assert not faults, (faults[:20], service.log[-3000:])
