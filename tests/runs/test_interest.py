@@ -218,6 +218,18 @@ def test_many_that_are_left_at_once_are_found_in_portions() -> None:
     assert [id for portion in found for id in portion] == [str(n) for n in range(2500)]
 
 
+def test_a_longer_patience_ends_when_it_ends() -> None:
+    patience = Patience(9.0)
+    patience.asked("a", 0.0, retry_after=1.0)
+    patience.asked("b", 0.0, retry_after=5.0)
+    patience.asked("c", 0.0, retry_after=5.0)
+    patience.forget("c")
+    assert [patience.exhausted(now) for now in (9.0, 9.9, 10.0, 49.9, 50.0, 1000.0)] == [[], [], ["a"], [], ["b"], []]
+    patience.asked("a", 1000.0)
+    patience.asked("a", 1005.0)
+    assert [patience.exhausted(now) for now in (1009.0, 1013.9, 1014.0)] == [[], [], ["a"]]
+
+
 class Queueing(RuleBasedStateMachine):
     """Lines against a plain list in the order of turns."""
 

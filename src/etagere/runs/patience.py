@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import heapq
+from itertools import count
 
 from etagere.core import pacing
 
@@ -11,38 +12,46 @@ LOOKED_AT = 1000
 
 
 class Patience:
-    """Ids of runs in the order in which they were last looked at; `now` is seconds that never jump.
+    """Watches ids of runs; `now` is seconds that never jump.
 
     `least` is the patience with a run whose clients were told to come back soon, in seconds.
     """
 
     def __init__(self, least: float) -> None:
         self._least = least
-        self._watched: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._until: dict[str, float] = {}
+        # When to look at each id; somebody may have asked since, or it may have ended.
+        self._looks: list[tuple[float, int, str]] = []
+        self._orders = count()
+        self._looked_for: set[str] = set()
 
     def asked(self, id: str, now: float, retry_after: float = 0.0) -> None:
         """Somebody has asked, and was told to ask again after so many seconds; watch it from now on."""
         until = now + pacing.patience(self._least, retry_after)
-        _, before = self._watched.pop(id, (now, until))
-        self._watched[id] = now, max(before, until)
+        self._until[id] = max(until, self._until.get(id, until))
+        if id not in self._looked_for:
+            self._look(self._until[id], id)
 
     def forget(self, id: str) -> None:
         """It has ended."""
-        self._watched.pop(id, None)
+        self._until.pop(id, None)
 
     def exhausted(self, now: float) -> list[str]:
-        """Those that nobody has asked for in their time, which are watched no longer; at most `LOOKED_AT`.
-
-        Never early. One whose patience is more than the least may be found as much later as that is.
-        """
+        """Those that nobody has asked for in their time, which are watched no longer; at most `LOOKED_AT`."""
         found: list[str] = []
-        for _ in range(min(LOOKED_AT, len(self._watched))):
-            id, (looked, until) = next(iter(self._watched.items()))
-            if now < looked + self._least:
+        for _ in range(LOOKED_AT):
+            if not self._looks or self._looks[0][0] > now:
                 break
-            del self._watched[id]
-            if until <= now:
+            _, _, id = heapq.heappop(self._looks)
+            self._looked_for.remove(id)
+            until = self._until.get(id)
+            if until is not None and until <= now:
+                del self._until[id]
                 found.append(id)
-            else:
-                self._watched[id] = now, until
+            elif until is not None:
+                self._look(until, id)
         return found
+
+    def _look(self, at: float, id: str) -> None:
+        heapq.heappush(self._looks, (at, next(self._orders), id))
+        self._looked_for.add(id)
