@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import count
 
 from etagere.core import pacing
@@ -20,17 +21,17 @@ class Patience:
     def __init__(self, least: float) -> None:
         self._least = least
         self._until: dict[str, float] = {}
-        # When to look at each id; somebody may have asked since, or it may have ended.
+        # When to look at each id; somebody may have asked since, or it may have ended, or an earlier look be planned.
         self._looks: list[tuple[float, int, str]] = []
         self._orders = count()
-        self._looked_for: set[str] = set()
+        self._planned: dict[str, float] = {}
 
     def asked(self, id: str, now: float, retry_after: float = 0.0) -> None:
         """Somebody has asked, and was told to ask again after so many seconds; watch it from now on."""
         until = now + pacing.patience(self._least, retry_after)
-        self._until[id] = max(until, self._until.get(id, until))
-        if id not in self._looked_for:
-            self._look(self._until[id], id)
+        self._until[id] = until = max(until, self._until.get(id, until))
+        if until < self._planned.get(id, math.inf):
+            self._look(until, id)
 
     def forget(self, id: str) -> None:
         """It has ended."""
@@ -42,8 +43,10 @@ class Patience:
         for _ in range(LOOKED_AT):
             if not self._looks or self._looks[0][0] > now:
                 break
-            _, _, id = heapq.heappop(self._looks)
-            self._looked_for.remove(id)
+            at, _, id = heapq.heappop(self._looks)
+            if self._planned.get(id) != at:
+                continue
+            del self._planned[id]
             until = self._until.get(id)
             if until is not None and until <= now:
                 del self._until[id]
@@ -54,4 +57,4 @@ class Patience:
 
     def _look(self, at: float, id: str) -> None:
         heapq.heappush(self._looks, (at, next(self._orders), id))
-        self._looked_for.add(id)
+        self._planned[id] = at
