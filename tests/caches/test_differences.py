@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from etagere.caches.sqlite import SqliteCache
@@ -13,23 +10,6 @@ from etagere.testing.differences import DifferencesContract
 from etagere.testing.samples import ManualClock, representation, resource
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path / "data")
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from etagere.caches.lent import LENT_S
@@ -16,18 +13,6 @@ from etagere.testing.samples import EPOCH, ManualClock, representation, resource
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -26,23 +26,6 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path / "data")
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 def cache(database: Database, clock: ManualClock) -> SqliteCache:
     return make(database, clock)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from etagere.caches.sqlite import SqliteCache
@@ -17,18 +14,6 @@ from etagere.testing.variants import variant as of
 pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path / "data")
-    yield database
-    await database.close()
 
 
 def make(database: Database, size: int = 100 * MIB, memory: int = MIB) -> SqliteCache:

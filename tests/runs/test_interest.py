@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,20 +24,8 @@ PATIENCE = InterestContract.PATIENCE
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def dropped() -> list[str]:
     return []
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    yield database
-    await database.close()
 
 
 async def started(database: Database, clock: ManualClock, dropped: list[str]) -> MemoryRunTable:

@@ -25,23 +25,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path)
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 async def table(database: Database, clock: ManualClock) -> MemoryRunTable:
     table = MemoryRunTable(database, clock, 20_000, lambda model: None, lambda model: None)
     await table.load()
