@@ -23,6 +23,8 @@ pytestmark = pytest.mark.anyio
 
 SOURCES = str(Path(etagere.database.__file__).parents[1])
 
+KEEP = "INSERT INTO source (model, hash) VALUES (?, '')"
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -165,7 +167,7 @@ async def test_cancelling_the_caller_does_not_undo_the_write(database: Database)
 async def test_closing_commits_what_is_queued(tmp_path: Path) -> None:
     database = Database(tmp_path)
     for n in range(300):
-        database.post(lambda connection, n=n: connection.execute("INSERT INTO source VALUES (?, '')", (str(n),)))
+        database.post(lambda connection, n=n: connection.execute(KEEP, (str(n),)))
     await database.close()
     await database.close()
     with pytest.raises(Stopping):
@@ -182,7 +184,7 @@ def test_a_loop_that_is_gone_does_no_harm(tmp_path: Path) -> None:
 
     async def leave() -> None:
         database.post(lambda _: hold.wait(10))
-        action = database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('a', '')"))
+        action = database.write(lambda connection: connection.execute(KEEP, ("a",)))
         task = asyncio.ensure_future(action)
         await asyncio.sleep(0)
         task.cancel()
@@ -232,6 +234,35 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
     await database.close()
 
 
+OLD = """
+ALTER TABLE run DROP COLUMN client;
+ALTER TABLE run DROP COLUMN urgency;
+ALTER TABLE run DROP COLUMN trace;
+ALTER TABLE source DROP COLUMN access;
+DROP TABLE quota;
+"""
+
+
+def structure(connection: apsw.Connection) -> dict[str, list[str]]:
+    """The names of all columns, by table."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    return {table: sorted(column[1] for column in connection.pragma(f"table_info({table})") or ()) for table in tables}
+
+
+async def test_a_database_of_the_version_before_is_taken_on(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    before = await database.write(structure)
+    await database.write(lambda connection: connection.execute(OLD))
+    await database.write(lambda connection: connection.execute("INSERT INTO source (model, hash) VALUES ('m@1', 'x')"))
+    await database.write(lambda connection: connection.pragma("user_version", 2))
+    await database.close()
+    database = Database(tmp_path)
+    assert database.clean
+    assert await database.write(structure) == before
+    assert database.rows("SELECT * FROM source") == [("m@1", "x", "open")]
+    await database.close()
+
+
 async def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StartError, match="cannot be used"):
@@ -257,7 +288,7 @@ def set_aside(directory: Path) -> list[str]:
 @pytest.mark.parametrize("fault", ["no database", "an older format", "cut short"])
 async def test_what_cannot_be_used_is_set_aside(tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     database = Database(tmp_path)
-    await database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('m@1', 'hash')"))
+    await database.write(lambda connection: connection.execute(KEEP, ("m@1",)))
     if fault == "an older format":
         await database.write(lambda connection: connection.pragma("user_version", -1))
     await database.close()
@@ -291,7 +322,7 @@ from etagere.database import Database
 async def main():
     database = Database(Path(sys.argv[1]))
     rows = [(str(n), "x" * 50) for n in range(300)]
-    await database.write(lambda c: c.executemany("INSERT OR REPLACE INTO source VALUES (?, ?)", rows))
+    await database.write(lambda c: c.executemany("INSERT OR REPLACE INTO source (model, hash) VALUES (?, ?)", rows))
     os._exit(0)
 
 asyncio.run(main())
@@ -363,7 +394,7 @@ async def test_damage_that_is_met_later_is_set_aside_by_the_next(
         if how == "read":
             database.read("SELECT * FROM source")
         else:
-            await database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('a', '')"))
+            await database.write(lambda connection: connection.execute(KEEP, ("a",)))
 
     for _ in range(2):
         with pytest.raises(StorageFull):
@@ -375,7 +406,7 @@ async def test_damage_that_is_met_later_is_set_aside_by_the_next(
     await database.close()
     database = Database(tmp_path)
     assert set_aside(tmp_path) == ["etagere.sqlite3-TIME"]
-    await database.write(lambda connection: connection.execute("INSERT INTO source VALUES ('a', '')"))
+    await database.write(lambda connection: connection.execute(KEEP, ("a",)))
     database.doubted = False
     await database.close()
     await Database(tmp_path).close()
@@ -422,7 +453,7 @@ async def write(database, name):
     n = 0
     while True:
         key = f"{name}-{n}"
-        await database.write(lambda c: c.execute("INSERT INTO source VALUES (?, ?)", (key, "x" * 50)))
+        await database.write(lambda c: c.execute("INSERT INTO source (model, hash) VALUES (?, ?)", (key, "x" * 50)))
         print(key, flush=True)
         n += 1
 

@@ -16,7 +16,7 @@ from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
-from etagere.locator import SHORT_TARGET, Address, Locator, Start, model_key
+from etagere.locator import SHORT_TARGET, Address, Locator, Start
 from etagere.model import Registry
 from etagere.runs.memory import MemoryRunTable
 from etagere.service import Answer, Service
@@ -168,7 +168,3 @@ async def test_what_was_told_of_a_run_is_forgotten_when_it_is_dropped(running: R
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:
     with pytest.raises(UnknownId):
         service.locator.locate_id("a" * 32)
-
-
-def test_the_key_of_a_canonical_uri() -> None:
-    assert model_key("/heat@1.2?alpha=0.1") == model_key("/heat@1.2") == "heat@1.2"

@@ -10,7 +10,17 @@ import apsw
 
 from etagere.errors import BrokenDatabase, StartError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# From the version before to each.
+_CHANGES = {
+    3: """
+    ALTER TABLE run ADD COLUMN client TEXT NOT NULL DEFAULT '';
+    ALTER TABLE run ADD COLUMN urgency INTEGER NOT NULL DEFAULT 3;
+    ALTER TABLE run ADD COLUMN trace TEXT NOT NULL DEFAULT '';
+    ALTER TABLE source ADD COLUMN access TEXT NOT NULL DEFAULT 'open';
+    CREATE TABLE quota (client TEXT PRIMARY KEY, whole REAL NOT NULL) WITHOUT ROWID;
+    """
+}
 BUSY_TIMEOUT_MS = 5000
 # A batch of large bodies would leave its log at that size for ever.
 LARGEST_LOG = 64 * 1024 * 1024
@@ -65,7 +75,7 @@ def prepare(path: str, *, doubted_for: float) -> tuple[apsw.Connection, bool]:
     A check takes at most `doubted_for` seconds; with 0 there is none.
 
     Raises:
-        BrokenDatabase: it cannot be used, or an older version wrote it.
+        BrokenDatabase: it cannot be used, or so old a version wrote it that its format is not known any more.
         StartError: a newer version wrote it.
     """
     try:
@@ -107,6 +117,11 @@ def _migrate(connection: apsw.Connection) -> None:
     if version == 0:
         with connection:
             connection.execute(resources.files("etagere").joinpath("schema.sql").read_text("utf-8"))
+            connection.pragma("user_version", SCHEMA_VERSION)
+    elif version + 1 in _CHANGES:
+        with connection:
+            for later in range(version + 1, SCHEMA_VERSION + 1):
+                connection.execute(_CHANGES[later])
             connection.pragma("user_version", SCHEMA_VERSION)
     elif version < SCHEMA_VERSION:
         raise BrokenDatabase(f"an older version wrote it (format {version}, today's is {SCHEMA_VERSION})")

@@ -344,7 +344,6 @@ async def _versions(registry: Registry, database: Database, *, dev: bool) -> tup
     for key, found in hashes.items():
         if first[key] != found:
             log.warning("the model's source changed and its version did not: old results go on being served", model=key)
-    await database.write(
-        lambda connection: connection.executemany("INSERT OR REPLACE INTO source VALUES (?, ?)", first.items())
-    )
+    keep = "INSERT OR REPLACE INTO source (model, hash) VALUES (?, ?)"
+    await database.write(lambda connection: connection.executemany(keep, first.items()))
     return registry, frozenset(known) - frozenset(hashes)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from etagere.core.canonical import resource_id
+from etagere.core.canonical import model_key, resource_id
 from etagere.core.media import Format, coded_name, format_name
 from etagere.core.representation import Representation, Resource
 from etagere.errors import Retired, UnknownFormat, UnknownId, UnknownModel, UnknownVersion
@@ -234,8 +234,3 @@ def _address(id: str, model: Model, *, immutable: bool, fixed: str | None = None
         primary=model.format,
         formats=formats,
     )
-
-
-def model_key(uri: str) -> str:
-    """`name@version` of a canonical URI."""
-    return uri.partition("?")[0].removeprefix("/")

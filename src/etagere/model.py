@@ -95,17 +95,19 @@ class Model:
         if name is not None and name not in (names := [given.name for given in self.formats]):
             raise UnknownFormat(f"{self.key} gives no .{name}.", formats=names)
 
-    def bind(self, query: bytes) -> tuple[Resource, Bound]:
+    def bind(self, query: bytes, tenant: str = "") -> tuple[Resource, Bound]:
         """The resource that a raw query string names, and the parameters that it carries.
+
+        `tenant` is to whom it belongs if the model is private.
 
         Raises:
             InvalidParameters: with every fault there is.
             MalformedRequest: there are too many fields.
         """
         bound = self.parameters.parse_query(query)
-        return self.resource(bound), bound
+        return self.resource(bound, tenant), bound
 
-    def bind_json(self, content: bytes) -> tuple[Resource, Bound]:
+    def bind_json(self, content: bytes, tenant: str = "") -> tuple[Resource, Bound]:
         """The same for a JSON object.
 
         Raises:
@@ -113,11 +115,11 @@ class Model:
             MalformedRequest: it is not a JSON object.
         """
         bound = self.parameters.parse_json(content)
-        return self.resource(bound), bound
+        return self.resource(bound, tenant), bound
 
-    def resource(self, bound: Bound) -> Resource:
+    def resource(self, bound: Bound, tenant: str = "") -> Resource:
         """The resource of these parameters."""
-        uri = resource_uri(self.name, self.version, bound.query)
+        uri = resource_uri(self.name, self.version, bound.query, tenant)
         return Resource(resource_id(uri), uri, self.key, self.options.queue)
 
 
@@ -173,6 +175,7 @@ class Registry:
         fresh: bool = Options.fresh,
         threads: int | None = Options.threads,
         abandon: Literal["finish", "kill"] = Options.abandon,
+        access: Literal["open", "keyed", "private"] | None = Options.access,
     ) -> Callable[[F], F]:
         """Publish a module-level function under its name; `Options` says what the options mean.
 
@@ -181,7 +184,7 @@ class Registry:
         """
         options = Options(
             time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples),
-            nan, fresh, threads, abandon,
+            nan, fresh, threads, abandon, access,
         )  # fmt: skip
 
         def declare(function: F) -> F:
@@ -222,6 +225,7 @@ class Registry:
         media_type: str | None = Options.media_type,
         examples: Sequence[Mapping[str, Any]] = Options.examples,
         abandon: Literal["finish", "kill"] = Options.abandon,
+        access: Literal["open", "keyed", "private"] | None = Options.access,
     ) -> None:
         """Publish an executable. `{parameter}` in an item of `argv` is replaced by the parameter's canonical text.
 
@@ -230,7 +234,7 @@ class Registry:
         """
         options = Options(
             time_limit, memory_limit, concurrency, queue, max_age, failure_ttl, media_type, tuple(examples),
-            abandon=abandon,
+            abandon=abandon, access=access,
         )  # fmt: skip
         schema = Parameters.from_model(parameters or NoParameters)
         check_command_line(name, argv, schema.names)

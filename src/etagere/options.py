@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from etagere.core.clients import Access
 from etagere.core.media import is_media_type
 from etagere.errors import DeclarationError
 
@@ -21,7 +22,8 @@ class Options:
     `time_limit`, `max_age` and `failure_ttl` are seconds, `memory_limit` is bytes; `concurrency`
     is how many runs of the model may run at once. `threads` are for BLAS and OpenMP; it implies
     `fresh`, which asks for a new interpreter for each run. `examples` are parameters by name. `abandon`
-    is what becomes of a run under way that nobody asks for any more: it is finished, or killed.
+    is what becomes of a run under way that nobody asks for any more: it is finished, or killed. `access` is who
+    may ask: everybody, whoever has a key, or each for results of its own; None leaves that to the settings.
 
     Raises:
         DeclarationError: names every option that is not valid.
@@ -39,6 +41,7 @@ class Options:
     fresh: bool = False
     threads: int | None = None
     abandon: Literal["finish", "kill"] = "finish"
+    access: Literal["open", "keyed", "private"] | None = None
 
     def __post_init__(self) -> None:
         bad = [f"{name} {wanted}, not {getattr(self, name)!r}" for name, wanted in self._faults().items()]
@@ -55,6 +58,7 @@ class Options:
             "queue": "" if _matches(self.queue) else "is made of letters, digits, '.', '_' and '-'",
             "nan": "" if _is_one_of(self.nan, "refuse", "null") else "is 'refuse' or 'null'",
             "abandon": "" if _is_one_of(self.abandon, "finish", "kill") else "is 'finish' or 'kill'",
+            "access": "" if _is_one_of(self.access, None, *Access) else "is 'open', 'keyed', 'private', or None",
             "fresh": "" if _is_one_of(self.fresh, True, False) else "is True or False",
             "examples": "" if _are_examples(self.examples) else "is a tuple of mappings from names to values",
         }

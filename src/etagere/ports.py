@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from etagere.core.clients import NOBODY, Asker
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.representation import Failure, Ghost, Outcome, Printed, Representation, Resource
 
@@ -25,11 +26,16 @@ class Clock(Protocol):
 class RunTable(Protocol):
     """id → run, for runs that have not ended. It is the queue, and what makes one run per resource true."""
 
-    async def submit(self, resource: Resource) -> Run:
+    async def submit(self, resource: Resource, asker: Asker = NOBODY) -> Run:
         """Join the resource's run or start one; returns once it is recorded durably.
+
+        A run that is started belongs to the share of its `asker`, and counts there and in its quota until it ends;
+        a run that is joined stands in the shares of all who asked for it, see `Interest.join`.
 
         Raises:
             OverCapacity: `max_pending` runs are pending already, and this would be another.
+            ShareExhausted: half of `max_pending`, at least one, are pending that this client has started.
+            QuotaExhausted: this client has started as many runs as it may for now.
             StorageFull: it could not be recorded; nothing was accepted.
         """
         ...
@@ -43,7 +49,12 @@ class RunTable(Protocol):
         ...
 
     async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
-        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible."""
+        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible.
+
+        The turn is that of the client with the fewest running; of several, of the one that has waited longest for
+        another, since it came, or since the last of its runs began or ended. Of its own runs it is the most urgent
+        one, and of those the first submitted.
+        """
         ...
 
     def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
@@ -73,6 +84,15 @@ class Interest(Protocol):
         Where `submit` would be refused, it drops the one that was abandoned longest instead. A running one that has
         been abandoned goes on, unless its model is not to be computed for nobody: then its renewal is refused, and
         a queued one is dropped. A new run counts as asked for, and so does each one that a start finds.
+        """
+        ...
+
+    def join(self, id: str, asker: Asker) -> None:
+        """Another client asks for this pending run: it stands in that share, too, and is as urgent as the most urgent
+        of those who asked.
+
+        That is about turns alone, and forgotten by a restart. It is in no more than some shares; further ones are
+        not noted. A ping is no such request.
         """
         ...
 

@@ -1,4 +1,4 @@
--- Version 2. Long columns come last, so that the others are read without touching overflow pages.
+-- Version 3. Long columns come last, so that the others are read without touching overflow pages.
 
 -- Runs that have not ended, in the order of their submission.
 CREATE TABLE run (
@@ -12,6 +12,9 @@ CREATE TABLE run (
     losses INTEGER NOT NULL,
     delay REAL NOT NULL,
     started REAL,
+    client TEXT NOT NULL DEFAULT '',
+    urgency INTEGER NOT NULL DEFAULT 3,
+    trace TEXT NOT NULL DEFAULT '',
     uri TEXT NOT NULL
 );
 
@@ -74,10 +77,17 @@ CREATE TABLE failure (
 ) WITHOUT ROWID;
 CREATE INDEX failure_by_expires ON failure (expires);
 
--- The hash of each model's source when its version was first served.
+-- The hash of each model's source when its version was first served, and who could ask for it when it was last.
 CREATE TABLE source (
     model TEXT PRIMARY KEY,
-    hash TEXT NOT NULL
+    hash TEXT NOT NULL,
+    access TEXT NOT NULL DEFAULT 'open'
+) WITHOUT ROWID;
+
+-- When each client will have its whole quota of new runs back (seconds since the epoch); none where that has passed.
+CREATE TABLE quota (
+    client TEXT PRIMARY KEY,
+    whole REAL NOT NULL
 ) WITHOUT ROWID;
 
 -- Running totals, kept by triggers so that a rollback takes them along.

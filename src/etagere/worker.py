@@ -93,7 +93,7 @@ class Worker:
         if model is None:
             raise _Stale("its model's version is retired")
         try:
-            today, bound = model.bind(resource.uri.partition("?")[2].encode())
+            today, bound = model.bind(resource.query.encode(), resource.tenant)
         except Problem as problem:
             raise _Stale(f"its parameters are not valid for the model any more: {problem.detail}") from None
         if today.id != run.id:

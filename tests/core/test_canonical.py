@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etagere.core.canonical import MAX_FIELDS, decode, encode, query_string, resource_id, resource_uri, split
+from etagere.core.canonical import (
+    MAX_FIELDS,
+    decode,
+    encode,
+    model_key,
+    query_string,
+    resource_id,
+    resource_uri,
+    split,
+    tenant_of,
+)
 from etagere.core.media import FORMATS, format_name, is_media_type
 from etagere.errors import MalformedRequest
 
@@ -30,7 +40,11 @@ def test_ids_never_change(uri: str, id: str) -> None:
 
 
 def test_a_tenant_has_ids_of_its_own() -> None:
-    assert resource_id("/m@1", "a") != resource_id("/m@1", "b") != resource_id("/m@1")
+    uris = [resource_uri("m", "1", "x=1", tenant) for tenant in ("", "a", "b", "a/b", "a%2Fb", "é")]
+    assert len({resource_id(uri) for uri in uris}) == len(uris)
+    assert [tenant_of(uri) for uri in uris] == ["", "a", "b", "a/b", "a%2Fb", "é"]
+    assert {model_key(uri) for uri in uris} == {"m@1"}
+    assert model_key("/heat@1.2") == "heat@1.2"
 
 
 def test_the_uri_has_a_query_only_where_there_are_parameters() -> None:

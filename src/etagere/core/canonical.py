@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from etagere.errors import MalformedRequest
 
@@ -62,14 +62,22 @@ def query_string(texts: Mapping[str, str]) -> str:
     return "&".join(f"{encode(name)}={encode(texts[name])}" for name in sorted(texts))
 
 
-def resource_uri(name: str, version: str, query: str) -> str:
-    """The canonical URI of a model's canonical query string."""
-    return f"/{name}@{version}?{query}" if query else f"/{name}@{version}"
+def resource_uri(name: str, version: str, query: str, tenant: str = "") -> str:
+    """The canonical URI of a model's canonical query string, with the encoded `tenant` of a private model before it."""
+    path = f"{encode(tenant)}/{name}@{version}"
+    return f"{path}?{query}" if query else path
 
 
-def resource_id(uri: str, tenant: str = "") -> str:
-    """The id: base32 (RFC 4648 §6, lower case) of the SHA-256 of the canonical URI, its first 32 characters.
+def resource_id(uri: str) -> str:
+    """The id: base32 (RFC 4648 §6, lower case) of the SHA-256 of the canonical URI, its first 32 characters."""
+    return base64.b32encode(hashlib.sha256(uri.encode()).digest())[:32].decode().lower()
 
-    `tenant` is put in front of the URI; it must not contain a slash, which keeps the two apart.
-    """
-    return base64.b32encode(hashlib.sha256((tenant + uri).encode()).digest())[:32].decode().lower()
+
+def tenant_of(uri: str) -> str:
+    """The tenant before a canonical URI, empty where there is none."""
+    return unquote(uri.partition("/")[0])
+
+
+def model_key(uri: str) -> str:
+    """`name@version` of a canonical URI."""
+    return uri.partition("?")[0].partition("/")[2]

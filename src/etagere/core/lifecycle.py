@@ -21,6 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from etagere.core.clients import USUAL_URGENCY
+
 CRASHES_ALLOWED = 3
 LOSSES_ALLOWED = 10
 LONGEST_DELAY = 60.0
@@ -61,6 +63,8 @@ class Run:
     `model` is `name@version`. `attempt` counts claims and is the fencing token; `crashes` and
     `losses` count what is held against the run. Times are seconds since the epoch, `delay` is how
     many seconds it must wait before it may be claimed again, counted from when it was queued.
+    `client`, `urgency` and `trace` are those of who started it, see `Asker`; the urgency is that of the most urgent
+    of those who asked for it since.
     """
 
     id: str
@@ -75,6 +79,9 @@ class Run:
     started: float | None = None
     progress: float | None = None
     message: str = ""
+    client: str = ""
+    urgency: int = USUAL_URGENCY
+    trace: str = ""
 
     @property
     def ended(self) -> bool:

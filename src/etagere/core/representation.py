@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from etagere.core.canonical import tenant_of
 from etagere.core.media import IDENTITY, coded_name
 
 # A body of at most so many bytes is carried and kept as bytes, a larger one as a file.
@@ -34,6 +35,16 @@ class Resource:
     uri: str
     model: str
     queue: str = "default"
+
+    @property
+    def query(self) -> str:
+        """The canonical query string."""
+        return self.uri.partition("?")[2]
+
+    @property
+    def tenant(self) -> str:
+        """To whom a resource of a private model belongs; empty where it is everybody's."""
+        return tenant_of(self.uri)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -28,8 +29,9 @@ def insert(connection: apsw.Connection, run: Run, uri: str) -> None:
         check_collision(run.id, row[0], uri)
     # A row that is there already is of a run whose end could not be journalled.
     connection.execute(
-        "INSERT OR REPLACE INTO run (id, model, queue, created, state, attempt, crashes, losses, delay, uri)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO run"
+        " (id, model, queue, created, client, urgency, trace, state, attempt, crashes, losses, delay, uri)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*_identity(run), run.state, run.attempt, run.crashes, run.losses, run.delay, uri),
     )
 
@@ -57,16 +59,19 @@ def forget_answered(connection: apsw.Connection, now: float) -> None:
 def select(connection: apsw.Connection) -> list[tuple[Run, int, bool]]:
     """All runs in the order of submission, the bytes of each URI, and whether its outcome waits for the collector."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT id, model, queue, created, state, attempt, crashes, losses, delay, started, octet_length(uri),"
-        " EXISTS (SELECT 1 FROM outcome WHERE outcome.id = run.id) FROM run ORDER BY rowid"
+        "SELECT id, model, queue, created, client, urgency, trace, state, attempt, crashes, losses, delay, started,"
+        " octet_length(uri), EXISTS (SELECT 1 FROM outcome WHERE outcome.id = run.id) FROM run ORDER BY rowid"
     ).fetchall()
     return [(_run(*columns), size, bool(delivered)) for *columns, size, delivered in rows]
 
 
-def _identity(run: Run) -> tuple[str, str, str, float]:
-    return run.id, run.model, run.queue, run.created
+def _identity(run: Run) -> tuple[str, str, str, float, str, int, str]:
+    return run.id, run.model, run.queue, run.created, run.client, run.urgency, run.trace
 
 
-def _run(id: str, model: str, queue: str, created: float, state: str, *rest: Any) -> Run:
+def _run(
+    id: str, model: str, queue: str, created: float, client: str, urgency: int, trace: str, state: str, *rest: Any
+) -> Run:
     # Interned: ten thousand runs of a model share its name.
-    return Run(id, sys.intern(model), sys.intern(queue), created, State(state), *rest)
+    run = Run(id, sys.intern(model), sys.intern(queue), created, State(state), *rest)
+    return replace(run, client=sys.intern(client), urgency=urgency, trace=trace)

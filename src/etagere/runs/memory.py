@@ -19,6 +19,7 @@ from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
+from etagere.core.clients import NOBODY, Asker
 from etagere.core.lifecycle import Event, Run, State, step
 from etagere.core.pacing import Places
 from etagere.core.representation import Resource
@@ -105,7 +106,7 @@ class MemoryRunTable:
         advanced = await asyncio.gather(*(self.advance(lost, event) for lost in interrupted))
         return [(run, self._resource(run)) for run in advanced if run is not None and run.ended]
 
-    async def submit(self, resource: Resource) -> Run:
+    async def submit(self, resource: Resource, asker: Asker = NOBODY) -> Run:
         """See `RunTable.submit`."""
         entry = self._entries.get(resource.id)
         if entry is not None:
@@ -117,7 +118,7 @@ class MemoryRunTable:
         journal.check_collision(resource.id, uri, resource.uri)
         if recording is None:
             self._make_room(len(resource.uri))
-            recording = asyncio.ensure_future(self._record(resource))
+            recording = asyncio.ensure_future(self._record(resource, asker))
             self._arriving[resource.id] = resource.uri, recording
         # The others who wait for this commit do not depend on the one who asked first.
         return await asyncio.shield(recording)
@@ -195,6 +196,12 @@ class MemoryRunTable:
             else:
                 self._turn(entry, abandoned=True)
 
+    def join(self, id: str, asker: Asker) -> None:
+        """See `Interest.join`."""
+        entry = self._entries.get(id)
+        if entry is not None and asker.urgency < entry.run.urgency:
+            entry.run = replace(entry.run, urgency=asker.urgency)
+
     def counts(self) -> dict[State, int]:
         """See `Pending.counts`."""
         held = self._held.total()
@@ -259,8 +266,12 @@ class MemoryRunTable:
         self._dropped(cancelled.id)
         log.info("run dropped: nobody asks for it", id=cancelled.id, model=cancelled.model)
 
-    async def _record(self, resource: Resource) -> Run:
-        run = Run(resource.id, sys.intern(resource.model), sys.intern(resource.queue), self._clock.now())
+    async def _record(self, resource: Resource, asker: Asker) -> Run:
+        names = sys.intern(resource.model), sys.intern(resource.queue)
+        client, urgency, trace = asker
+        run = Run(
+            resource.id, *names, self._clock.now(), client=sys.intern(client), urgency=urgency, trace=trace
+        )  # fmt: skip
         try:
             await self._database.write(partial(journal.insert, run=run, uri=resource.uri))
             self._place(self._add(run, len(resource.uri)), run)
