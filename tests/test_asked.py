@@ -159,7 +159,7 @@ async def running(database: Database, tmp_path: Path, clock: ManualClock) -> Asy
     registry = Registry()
     registry.model(version="1")(sleeping)
     settings = Settings(data=tmp_path, runs=1, max_pending=3)
-    running = await factory._assemble(registry, settings, database, clock)
+    running = await factory._assemble(registry, settings, database, clock, None)
     yield running
     await running.stop()
 

@@ -12,12 +12,14 @@ import pytest
 from pydantic import AfterValidator
 
 from etagere.config import Settings
+from etagere.core.clients import Access, Client, Role
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
 from etagere.factory import Running, start
 from etagere.locator import SHORT_TARGET, Address, Locator, Start
 from etagere.model import Registry
+from etagere.reach import Reach, Reaches
 from etagere.runs.memory import MemoryRunTable
 from etagere.service import Answer, Service
 
@@ -52,9 +54,14 @@ def service(running: Running) -> Service:
 async def located(service: Service, query: bytes) -> tuple[Address, Start]:
     """As the application does it."""
     target = b"/doubled?" + query
-    if address := service.locator.recall(target):
-        return address, lambda: service.locator.bind("doubled", query)
-    return await service.locator.locate(target, "doubled", query)
+    reach = reach_of(service)
+    if address := service.locator.recall(target, reach):
+        return address, lambda: service.locator.bind("doubled", query, reach)
+    return await service.locator.locate(target, "doubled", query, reach)
+
+
+def reach_of(service: Service) -> Reach:
+    return Reaches(service.registry, Access.open, {}).of(Client("192.0.2.1", Role.anonymous))
 
 
 def asked() -> bool:
@@ -167,4 +174,4 @@ async def test_what_was_told_of_a_run_is_forgotten_when_it_is_dropped(running: R
 
 async def test_an_unknown_id_is_told_to_repeat_the_request(service: Service) -> None:
     with pytest.raises(UnknownId):
-        service.locator.locate_id("a" * 32)
+        service.locator.locate_id("a" * 32, reach_of(service))

@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from etagere.application import Etagere
     from etagere.config import Settings
+    from etagere.core.clients import Client
     from etagere.errors import DeclarationError, EtagereError, Refused, StartError
     from etagere.tracking import progress, track
 
-__all__ = ["DeclarationError", "Etagere", "EtagereError", "Refused", "Settings", "StartError", "progress", "track"]
+__all__ = [
+    "Client",
+    "DeclarationError",
+    "Etagere",
+    "EtagereError",
+    "Refused",
+    "Settings",
+    "StartError",
+    "progress",
+    "track",
+]
 
 # Resolved on first use (PEP 562), so that `import etagere` stays light.
 _HOMES = {
     "Etagere": "etagere.application",
     "Settings": "etagere.config",
+    "Client": "etagere.core.clients",
     "DeclarationError": "etagere.errors",
     "EtagereError": "etagere.errors",
     "Refused": "etagere.errors",

@@ -15,6 +15,7 @@ from etagere.model import Registry
 
 if TYPE_CHECKING:
     from etagere.asgi.responses import Receive, Scope, Send
+    from etagere.identity import Identify
 
 RETRY_AFTER_S = 5
 
@@ -30,12 +31,17 @@ class Etagere(Registry):
     A host application runs it with its own life: `FastAPI(lifespan=models.lifespan)`, then
     `host.mount("/models", models)`. Without that, the first request starts everything.
 
+    `identify` is a host application's own word on who asks: given the ASGI scope of a request, the `Client`, or None
+    to leave that to keys, tokens and addresses. It is asked at each request, pings included, so it should do no more
+    than look into the scope, where middleware has put what it found out.
+
     Raises:
         DeclarationError: a keyword is not the name of a setting.
     """
 
-    def __init__(self, **defaults: Any) -> None:
+    def __init__(self, *, identify: Identify | None = None, **defaults: Any) -> None:
         super().__init__()
+        self.identify = identify
         if unknown := sorted(set(defaults) - set(Settings.model_fields)):
             raise DeclarationError("; ".join(map(unknown_setting, unknown)))
         self.defaults = defaults
@@ -109,7 +115,7 @@ class Etagere(Registry):
         """What runs; everybody who waits for the start waits for the same one."""
         if self._starting is None:
             settings = settings or Settings.layered(self.defaults, {})
-            self._starting = asyncio.create_task(start(self, settings))
+            self._starting = asyncio.create_task(start(self, settings, self.identify))
             self._starting.add_done_callback(self._settle)
         return await asyncio.shield(self._starting)
 

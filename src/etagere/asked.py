@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from etagere.core.clients import Asker
 from etagere.core.lifecycle import Run
 from etagere.logs import get_logger
 from etagere.pacer import Pacer
@@ -36,6 +37,11 @@ class Asked:
         if run is not None:
             self._ids.add(id)
         return run
+
+    def join(self, run: Run, asker: Asker) -> None:
+        """Somebody asks for a pending run, and not just for news of it."""
+        if asker.client != run.client or asker.urgency < run.urgency:
+            self._interest.join(run.id, asker)
 
     async def tell(self) -> None:
         """Hand over what was noted, for those that are still pending."""

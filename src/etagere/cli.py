@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from etagere import commands, operating
+from etagere import commands, keeping, operating
 from etagere.errors import EtagereError, ImportFailed
 from etagere.logs import say
 from etagere.operating import Asked
@@ -36,6 +36,9 @@ Data = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option(help="The file of settings; etagere.toml if there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document, for programs.")]
+Url = Annotated[
+    str | None, typer.Option(metavar="URL", help="Ask the service there, with the operator's key in ETAGERE_KEY.")
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a resource: in its tags, URIs and log lines.")]
 
 
@@ -44,6 +47,13 @@ class Which(StrEnum):
 
     queued = "queued"
     running = "running"
+
+
+class Part(StrEnum):
+    """What a key is good for."""
+
+    client = "client"
+    operator = "operator"
 
 
 def _version(asked: bool) -> None:
@@ -117,12 +127,17 @@ def check(
 
 
 @app.command(name="id")
-def identify(target: Target, model: ModelName, parameter: Parameters = []) -> None:  # noqa: B006
+def identify(
+    target: Target,
+    model: ModelName,
+    parameter: Parameters = [],  # noqa: B006
+    tenant: Annotated[str, typer.Option(help="To whom it belongs, if the model is private.")] = "",
+) -> None:
     """Print the canonical URI and the id of a request.
 
     Example: etagere id model.py heat -p alpha=0.10
     """
-    _run(commands.identify, target, model, parameter)
+    _run(commands.identify, target, model, parameter, tenant)
 
 
 @app.command()
@@ -145,14 +160,14 @@ def doctor(
 
 
 @app.command(rich_help_panel=RUNNING)
-def status(data: Data = None, config: Config = None, json: Json = False) -> None:
+def status(data: Data = None, config: Config = None, url: Url = None, json: Json = False) -> None:
     """Tell how the running service is: models, runs, the age of the oldest, the cache.
 
     The exit status is 2 where no service runs on the data directory; so it is for all commands of this kind.
 
     Example: etagere status --data /srv/models
     """
-    _run(operating.status, Asked(data, config, json))
+    _run(operating.status, Asked(data, config, json, url))
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -160,35 +175,36 @@ def runs(
     state: Annotated[Which | None, typer.Option(help="Only those in this state.")] = None,
     data: Data = None,
     config: Config = None,
+    url: Url = None,
     json: Json = False,
 ) -> None:
     """List the pending runs of the running service, the newest last.
 
     Example: etagere runs --state running
     """
-    _run(operating.runs, Asked(data, config, json), state)
+    _run(operating.runs, Asked(data, config, json, url), state)
 
 
 @app.command(rich_help_panel=RUNNING)
-def logs(id: Id, data: Data = None, config: Config = None, json: Json = False) -> None:
+def logs(id: Id, data: Data = None, config: Config = None, url: Url = None, json: Json = False) -> None:
     """Show what the last run of a resource that printed anything has printed, and its traceback.
 
     The exit status is 1 where nothing is kept.
 
     Example: etagere logs tau4q6twjnc52habywt4lupvrl4nw4nz
     """
-    _run(operating.logs, Asked(data, config, json), id)
+    _run(operating.logs, Asked(data, config, json, url), id)
 
 
 @app.command(rich_help_panel=RUNNING)
-def cancel(id: Id, data: Data = None, config: Config = None, json: Json = False) -> None:
+def cancel(id: Id, data: Data = None, config: Config = None, url: Url = None, json: Json = False) -> None:
     """Take a run out of the queue, or stop it if it is running; its place is free then.
 
     A client that still asks for it starts it anew. The exit status is 1 where no such run is pending.
 
     Example: etagere cancel tau4q6twjnc52habywt4lupvrl4nw4nz
     """
-    _run(operating.cancel, Asked(data, config, json), id)
+    _run(operating.cancel, Asked(data, config, json, url), id)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -202,6 +218,7 @@ def purge(
     ] = None,
     data: Data = None,
     config: Config = None,
+    url: Url = None,
     json: Json = False,
 ) -> None:
     """Forget finished results, and remembered failures, so that they are computed again when somebody asks.
@@ -211,7 +228,7 @@ def purge(
 
     Example: etagere purge heat@1 --older-than 7d
     """
-    _run(operating.purge, Asked(data, config, json), model, older_than)
+    _run(operating.purge, Asked(data, config, json, url), model, older_than)
 
 
 @app.command(rich_help_panel=RUNNING)
@@ -219,6 +236,7 @@ def drain(
     off: Annotated[bool, typer.Option("--off", help="Start runs again.")] = False,
     data: Data = None,
     config: Config = None,
+    url: Url = None,
     json: Json = False,
 ) -> None:
     """Start no new runs, and let those under way come to their end, before the service is stopped.
@@ -228,7 +246,62 @@ def drain(
 
     Example: etagere drain, then etagere status until none is running
     """
-    _run(operating.drain, Asked(data, config, json), off)
+    _run(operating.drain, Asked(data, config, json, url), off)
+
+
+keys = typer.Typer(
+    no_args_is_help=True, help="Make, list and remove API keys; a running service takes notice by itself."
+)
+app.add_typer(keys, name="keys", rich_help_panel=RUNNING)
+
+
+@keys.command(name="add")
+def add_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is; one name may have several keys.")],
+    role: Annotated[
+        Part, typer.Option(help="Operators may do what the commands for a running service do.")
+    ] = Part.client,
+    models: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="The models that it is for, by commas; else all.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="TIME", help="A date, or a time from now such as 12h or 90d.")
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Make a key and print it, once; only its hash is kept. Clients send it as Authorization: Bearer KEY.
+
+    To replace a key, add another of the same name, hand it out, and remove the old one by its id.
+
+    Example: etagere keys add laboratory --models heat,rod --expires 90d
+    """
+    named = None if models is None else [model.strip() for model in models.split(",")]
+    _run(keeping.add, Asked(data, config, json), name, str(role), named, expires)
+
+
+@keys.command(name="list")
+def list_keys(data: Data = None, config: Config = None, json: Json = False) -> None:
+    """List the keys; the keys themselves are nowhere.
+
+    Example: etagere keys list
+    """
+    _run(keeping.listed, Asked(data, config, json))
+
+
+@keys.command(name="remove")
+def remove_key(
+    which: Annotated[str, typer.Argument(metavar="WHICH", help="A name, whose keys all go, or the id of one.")],
+    data: Data = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Remove keys. A running service refuses them within a second. The exit status is 1 where there is no such key.
+
+    Example: etagere keys remove laboratory
+    """
+    _run(keeping.remove, Asked(data, config, json), which)
 
 
 def main() -> None:

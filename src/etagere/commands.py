@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from watchfiles import PythonFilter, awatch
 
-from etagere import logs, server
+from etagere import front, logs, server
 from etagere.application import Etagere
 from etagere.checking import Checker, Finding, Verdict
 from etagere.config import Settings, origins
@@ -40,7 +40,8 @@ async def serve(target: str, overrides: dict[str, Any], config: Path | None, pub
         application = load(target)
         settings = Settings.layered(application.defaults, overrides, config)
         logs.to_stderr(machine=settings.log_json)
-        listener = server.bind(settings.host, settings.port, public=public)
+        may_be_public = public or front.identity(settings, SystemClock(), application.identify).checks
+        listener = server.bind(settings.host, settings.port, public=may_be_public)
         port = str(listener.getsockname()[1])
         changed = partial(_change, _watched(application, target)) if settings.dev else None
         reload = await server.serve(application, settings, listener, partial(_announce, application), changed)
@@ -108,10 +109,10 @@ async def check(target: str, names: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-async def identify(target: str, name: str, pairs: Sequence[str]) -> int:
-    """Print the canonical URI and the id; 0."""
+async def identify(target: str, name: str, pairs: Sequence[str], tenant: str) -> int:
+    """Print the canonical URI and the id, those of a `tenant` if there is one; 0."""
     model, bound = _bind(load(target), name, pairs)
-    resource = model.resource(bound)
+    resource = model.resource(bound, tenant)
     sys.stdout.write(f"{resource.uri}\n{resource.id}\n")
     return 0
 

@@ -8,11 +8,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
+from etagere.core.clients import Access
 from etagere.errors import StartError
 
 KIB = 1024
@@ -23,6 +25,7 @@ MAX_PROCESSES = 256
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 FILE = Path("etagere.toml")
+KEYS = "keys.json"
 PREFIX = "ETAGERE_"
 
 
@@ -36,6 +39,12 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 chooses a free one.")
     runs: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Runs at once.")
     allowed_hosts: tuple[str, ...] = Field((), description="More names that may stand in Host; '*' allows all.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Proxies whose X-Forwarded-For counts: addresses, networks."
+    )
+    access: Access = Field(Access.open, description="Who may ask for models that do not say: open, keyed or private.")
+    keys: Path | None = Field(None, description="The file of API keys; keys.json in the data directory if not set.")
+    metrics: Literal["open", "operator"] = Field("open", description="Who may read the metrics.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may read answers; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
     patience: float = Field(600.0, gt=0, description="Seconds that a run is wanted for after somebody asked for it.")
@@ -52,11 +61,18 @@ class Settings(BaseModel):
     log_json: bool = Field(False, description="Log JSON, an object a line.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         """The environment has only text: a JSON array there."""
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ip_network(proxy)
+        return proxies
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -71,6 +87,11 @@ class Settings(BaseModel):
         if bad := [origin for origin in lowered if origin != "*" and not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"{', '.join(bad)}: an origin is a scheme and a host, such as https://example.org")
         return lowered
+
+    @property
+    def key_file(self) -> Path:
+        """Where the API keys are."""
+        return self.keys or self.data / KEYS
 
     @classmethod
     def layered(cls, defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> Settings:

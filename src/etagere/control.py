@@ -12,14 +12,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, validate_call
-
-from etagere.errors import InternalError, MalformedRequest, NoService, Problem
+from etagere.errors import InternalError, MalformedRequest, NoService, Problem, Refusal
 from etagere.logs import get_logger
 from etagere.operations import Operations
 
@@ -34,17 +32,7 @@ LONGEST_PATH = 107
 # The path that the socket was bound to may not lead there any more.
 _OURS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
-Operation = Callable[..., Awaitable[dict[str, Any]]]
-
 log = get_logger("etagere.control")
-
-
-class Refused(Exception):
-    """The service did not do what it was asked for; `status` is that of the problem, as in HTTP."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 class Control:
@@ -52,11 +40,7 @@ class Control:
 
     def __init__(self, directory: Path, operations: Operations) -> None:
         self._directory = directory
-        methods = (operations.status, operations.runs, operations.logs, operations.cancel, operations.purge)
-        config = ConfigDict(allow_inf_nan=False)
-        self._operations: dict[str, Operation] = {
-            method.__name__: validate_call(config=config)(method) for method in (*methods, operations.drain)
-        }
+        self._operations = operations
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
 
@@ -113,15 +97,10 @@ class Control:
     async def _perform(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-            operation, arguments = self._operations[request["operation"]], dict(request.get("arguments", {}))
+            operation, arguments = str(request["operation"]), dict(request.get("arguments", {}))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            known = ", ".join(self._operations)
-            raise MalformedRequest(f"A request is a line of JSON with an operation ({known}) and arguments.") from error
-        try:
-            return await operation(**arguments)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise MalformedRequest(faults) from error
+            raise MalformedRequest("A request is a line of JSON with an operation and its arguments.") from error
+        return await self._operations.perform(operation, arguments)
 
 
 def ask(directory: Path, operation: str, *, seconds: float | None = ANSWER_S, **arguments: Any) -> dict[str, Any]:
@@ -129,7 +108,7 @@ def ask(directory: Path, operation: str, *, seconds: float | None = ANSWER_S, **
 
     Raises:
         NoService: none can be reached.
-        Refused: it did not do it.
+        Refusal: it did not do it.
     """
     request = json.dumps({"operation": operation, "arguments": arguments}).encode() + b"\n"
     try:
@@ -152,7 +131,7 @@ def ask(directory: Path, operation: str, *, seconds: float | None = ANSWER_S, **
     except (OSError, ValueError) as error:
         raise NoService(f"The service on {directory} ended the connection without an answer; try again.") from error
     if problem := answer.get("problem"):
-        raise Refused(problem["status"], problem["detail"])
+        raise Refusal(problem["status"], problem["detail"])
     done: dict[str, Any] = answer["done"]
     return done
 

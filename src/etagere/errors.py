@@ -9,6 +9,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     │   ├── ImportFailed            the model's file does not import
     │   └── DirectoryLocked         another service holds the data directory
     ├── NoService                   no running service can be reached in the data directory
+    ├── Refusal                     a running service did not do what an operator asked for
     ├── BrokenDatabase              the database cannot be used any more
     ├── LostProcess                 a process of ours died under a run
     ├── EncodingError               a model returned what cannot be a result
@@ -69,6 +70,14 @@ class DirectoryLocked(StartError):
 
 class NoService(EtagereError):
     """An operator's command does not reach a service; the message says in which directory and what to do."""
+
+
+class Refusal(EtagereError):
+    """A running service did not do what an operator asked for; `status` is that of the problem, as in HTTP."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 class BrokenDatabase(EtagereError):

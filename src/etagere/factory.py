@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from etagere.config import Settings
+from etagere.core.clients import Access
 from etagere.errors import BrokenDatabase, Problem, StartError
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from etagere.core.representation import Resource
     from etagere.database import Database
     from etagere.engines.local import LocalEngine
+    from etagere.identity import Identify
     from etagere.locator import Locator
-    from etagere.metrics import Metrics
     from etagere.pacer import Pacer
-    from etagere.ports import Pending, Prints
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
     from etagere.scrubber import Scrubber
@@ -79,25 +79,27 @@ class Running:
         await self._database.close()
 
 
-async def start(registry: Registry, settings: Settings) -> Running:
+async def start(registry: Registry, settings: Settings, identify: Identify | None = None) -> Running:
     """Open the data directory, start the warm process, the collector, the workers and the scrubber.
+
+    `identify` is a host application's word on who asks.
 
     Raises:
         StartError: the data directory is locked or not to be written, or the models do not import.
     """
     try:
-        return await _begin(registry, settings)
+        return await _begin(registry, settings, identify)
     except BrokenDatabase:
         # Opening it again sets it aside.
-        return await _begin(registry, settings)
+        return await _begin(registry, settings, identify)
 
 
-async def _begin(registry: Registry, settings: Settings) -> Running:
+async def _begin(registry: Registry, settings: Settings, identify: Identify | None) -> Running:
     from etagere.database import Database
 
     database = await Database.open(settings.data)
     try:
-        return await _assemble(registry, settings, database, SystemClock())
+        return await _assemble(registry, settings, database, SystemClock(), identify)
     except BaseException as error:
         await database.close()
         if database.broken:
@@ -114,13 +116,20 @@ async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
     await of_problem(problem, scope.get("root_path", "")).send(send, head=scope["method"] == "HEAD")
 
 
-async def _assemble(registry: Registry, settings: Settings, database: Database, clock: SystemClock) -> Running:
+async def _assemble(
+    registry: Registry, settings: Settings, database: Database, clock: SystemClock, identify: Identify | None
+) -> Running:
+    from importlib.metadata import version
+
+    from etagere import front
     from etagere.asked import Asked
     from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
     from etagere.collector import Collector
+    from etagere.control import Control
     from etagere.core.tally import Tally
     from etagere.engines.local import LocalEngine
+    from etagere.operations import Operations
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
     from etagere.waiters import Waiters
@@ -130,7 +139,8 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
         waiters.wake(id)
         pacer.forget(id)
 
-    registry, retired = await _versions(registry, database, dev=settings.dev)
+    identity = front.identity(settings, clock, identify)
+    registry, retired = await _versions(registry, database, settings)
     runs = _run_table(registry, settings, database, clock, ended)
     outbox, prints, waiters = Outbox(database), SqlitePrints(database), Waiters(settings.max_waiting)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
@@ -142,30 +152,18 @@ async def _assemble(registry: Registry, settings: Settings, database: Database, 
     done, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
     collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=done)
     asked = Asked(runs, runs, waiters, pacer)
-    locator = _locator(registry, settings, runs, cache, retired)
+    locator = _locator(registry, settings, runs, cache, frozenset(retired))
     deriver = _deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally)
     scrubber = _scrubber(cache, clock)
     background = _background(collector.collect(), asked.keep_telling(), _scrub(database, scrubber))
     await engine.start()
-    control = await _control(settings, service, runs, cache, prints, scrubber)
-    application = _application(service, settings, _metrics(service, runs, cache))
-    return Running(application, service, engine, background, supervisor, cache, deriver, control, database)
-
-
-async def _control(
-    settings: Settings, service: Service, runs: Pending, cache: SqliteCache, prints: Prints, scrubber: Scrubber
-) -> Control:
-    from importlib.metadata import version
-
-    from etagere.control import Control
-    from etagere.operations import Operations
-
-    differing = cache.nondeterministic
-    operations = Operations(service, runs, cache.holdings, prints, scrubber, differing, version("etagere"))
+    operations = Operations(service, runs, cache.holdings, prints, scrubber, cache.nondeterministic, version("etagere"))
     control = Control(settings.data, operations)
     await control.start()
-    return control
+    measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
+    application = front.application(service, operations, measured, settings, identity, retired)
+    return Running(application, service, engine, background, supervisor, cache, deriver, control, database)
 
 
 def _run_table(
@@ -249,55 +247,6 @@ async def _supervisor(registry: Registry, settings: Settings, database: Database
     return supervisor
 
 
-def _metrics(service: Service, runs: MemoryRunTable, cache: SqliteCache) -> Metrics:
-    from importlib.metadata import version
-
-    from etagere.metrics import Metrics, Sources
-
-    models = service.registry.models
-    return Metrics(
-        Sources(
-            version=version("etagere"),
-            models=models.keys(),
-            queues={model.options.queue for model in models.values()},
-            tally=service.tally,
-            pending=runs.overview,
-            held=cache.held,
-            waiting=lambda: service.waiters.taken,
-            nondeterministic=cache.nondeterministic,
-            now=service.clock.now,
-        )
-    )
-
-
-def _application(service: Service, settings: Settings, metrics: Metrics) -> Application | Cors | AccessLog:
-    from importlib.metadata import version
-
-    from etagere.asgi.access_log import AccessLog
-    from etagere.asgi.app import Application
-    from etagere.asgi.cors import Cors
-    from etagere.asgi.hosts import HostCheck
-    from etagere.asgi.intent import Intent
-    from etagere.web.pages import Templates
-    from etagere.web.routes import Routes
-
-    templates = Templates()
-    application = Application(
-        service,
-        Routes(service, templates, version("etagere"), metrics),
-        templates,
-        HostCheck(settings.allowed_hosts),
-        Intent(settings.cors_origins),
-        max_target=settings.max_target,
-        max_wait=settings.max_wait,
-        max_query_content=settings.max_query_content,
-        dev=settings.dev,
-        log=settings.access_log,
-    )
-    served = Cors(application, settings.cors_origins) if settings.cors_origins else application
-    return AccessLog(served) if settings.access_log else served
-
-
 def _settled(engine: LocalEngine, ended: Callable[[str], None], resource: Resource) -> None:
     ended(resource.id)
     engine.wake(resource.queue)
@@ -330,13 +279,16 @@ def _is_needless(registry: Registry, key: str) -> bool:
     return model is not None and model.options.abandon == "kill"
 
 
-async def _versions(registry: Registry, database: Database, *, dev: bool) -> tuple[Registry, frozenset[str]]:
-    """The registry under the versions to serve, and the keys of versions that were served once."""
+async def _versions(
+    registry: Registry, database: Database, settings: Settings
+) -> tuple[Registry, Mapping[str, Access]]:
+    """The registry under the versions to serve; and the keys of versions that were served once, and their access."""
     from etagere.source import source_hash
 
-    if dev:
-        return registry.with_versions(lambda model: f"{model.version}.{source_hash(model)}"), frozenset()
-    known: dict[str, str] = dict(database.rows("SELECT model, hash FROM source"))
+    if settings.dev:
+        return registry.with_versions(lambda model: f"{model.version}.{source_hash(model)}"), {}
+    rows = database.rows("SELECT model, hash, access FROM source")
+    known: dict[str, str] = {key: hash for key, hash, _ in rows}
     # The hash of a source depends on the Python that read it, so one of another cannot be compared.
     python = f"{sys.version_info.major}.{sys.version_info.minor}:"
     hashes = {key: python + source_hash(model) for key, model in registry.models.items()}
@@ -344,6 +296,8 @@ async def _versions(registry: Registry, database: Database, *, dev: bool) -> tup
     for key, found in hashes.items():
         if first[key] != found:
             log.warning("the model's source changed and its version did not: old results go on being served", model=key)
-    keep = "INSERT OR REPLACE INTO source (model, hash) VALUES (?, ?)"
-    await database.write(lambda connection: connection.executemany(keep, first.items()))
-    return registry, frozenset(known) - frozenset(hashes)
+    access = {key: model.options.access or settings.access for key, model in registry.models.items()}
+    keep = "INSERT OR REPLACE INTO source (model, hash, access) VALUES (?, ?, ?)"
+    entries = [(key, hash, access[key]) for key, hash in first.items()]
+    await database.write(lambda connection: connection.executemany(keep, entries))
+    return registry, {key: Access(access) for key, _, access in rows if key not in hashes}

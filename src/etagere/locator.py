@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from etagere.core.canonical import model_key, resource_id
+from etagere.core.canonical import encode, model_key, resource_id, resource_uri, tenant_of
 from etagere.core.media import Format, coded_name, format_name
 from etagere.core.representation import Representation, Resource
 from etagere.errors import Retired, UnknownFormat, UnknownId, UnknownModel, UnknownVersion
@@ -17,6 +17,7 @@ from etagere.flights import Flights
 from etagere.model import Model, Registry
 from etagere.parameters import Bound
 from etagere.ports import Cache, RunTable
+from etagere.reach import Reach
 
 LONG_QUERY = 4096
 """Longer ones are parsed in a thread: the largest takes half a second."""
@@ -34,8 +35,8 @@ class Address:
     `format` and `media_type` are what it gives, `formats` what a request can choose from; `primary` is
     the format that the run writes. `codings` are the content codings that a request takes, the best
     first, where it takes others than none. `immutable` says that the URI pins the version, `fixed` that
-    it pins the format, `retired` that the version is served from the cache alone; `base` leads from the
-    URI to the root.
+    it pins the format, `retired` that the version is served from the cache alone, `guarded` that not everybody may
+    ask for it, `tenant` to whom a private one belongs; `base` leads from the URI to the root.
     """
 
     id: str
@@ -50,6 +51,8 @@ class Address:
     primary: str = ""
     formats: tuple[Format, ...] = ()
     codings: tuple[str, ...] = ()
+    guarded: bool = False
+    tenant: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +61,7 @@ class Address:
 
 
 class Locator:
-    """Finds the resources of the models of a registry.
+    """Finds the resources of the models that a client can reach; for what is beyond that, it finds nothing.
 
     `memo_size` bounds the memo of request targets; `retired` are keys of versions that were served once.
     """
@@ -78,54 +81,59 @@ class Locator:
         self._retired = retired
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
-        self._resolving: Flights[bytes, tuple[Address, Resource | None]] = Flights()
+        self._resolving: Flights[tuple[Reach, bytes], tuple[Address, Resource | None]] = Flights()
         self._reading: Flights[bytes, Resource] = Flights()
         # A large content takes seconds and a hundred times its size to read, so they are read one after another.
         self._one_at_a_time = asyncio.Semaphore(1)
 
-    def recall(self, target: bytes) -> Address | None:
+    def recall(self, target: bytes, reach: Reach) -> Address | None:
         """The address of a request target that was located before."""
         key = _memo_key(target)
         address = self._memo.get(key)
-        if address is not None:
-            self._memo.move_to_end(key)
+        if address is None and reach.tenant:
+            key = _private_key(key, reach.tenant)
+            address = self._memo.get(key)
+        if address is None or (address.guarded and not reach.covers(address.model, address.tenant)):
+            return None
+        self._memo.move_to_end(key)
         return address
 
-    async def locate(self, target: bytes, path: str, query: bytes) -> tuple[Address, Start]:
+    async def locate(self, target: bytes, path: str, query: bytes, reach: Reach) -> tuple[Address, Start]:
         """The address of a target whose path below the root is `path`, and how to make its resource.
 
         Raises:
             Problem: the path names nothing, or the parameters are not valid.
         """
         key = _memo_key(target)
-        resolve = partial(self._resolve, path, query)
+        resolve = partial(self._resolve, path, query, reach)
         # What is parsed in a thread is parsed once for all who ask meanwhile.
-        address, resource = await (resolve() if len(query) < LONG_QUERY else self._resolving.join(key, resolve))
-        self._memo[key] = address
+        resolving = resolve() if len(query) < LONG_QUERY else self._resolving.join((reach, key), resolve)
+        address, resource = await resolving
+        self._memo[_private_key(key, address.tenant) if address.tenant else key] = address
         if len(self._memo) > self._memo_size:
             self._memo.popitem(last=False)
-        return address, _already(resource) if resource else partial(self.bind, path, query)
+        return address, _already(resource) if resource else partial(self.bind, path, query, reach)
 
-    async def bind(self, path: str, query: bytes) -> Resource:
+    async def bind(self, path: str, query: bytes, reach: Reach) -> Resource:
         """The resource of a target, parsed again."""
-        model, _, _ = self.registry.find(path)
-        return await _bound(model, query)
+        model, _, _ = reach.registry.find(path)
+        return await _bound(model, query, reach.tenant_for(model.key))
 
-    def published(self, path: str) -> tuple[Model, bool, str | None]:
+    def published(self, path: str, reach: Reach) -> tuple[Model, bool, str | None]:
         """What `Registry.find` gives for a path.
 
         Raises:
             Problem: the path names nothing, or a version that is no longer served.
         """
         try:
-            return self.registry.find(path)
+            return reach.registry.find(path)
         except (UnknownModel, UnknownVersion):
-            if retired := self._retired_key(path):
+            if retired := self._retired_key(path, reach):
                 raise Retired(f"{retired} is no longer served; ask without a version for the newest.") from None
             raise
 
     async def locate_content(
-        self, published: tuple[Model, bool, str | None], content: bytes, *, json: bool
+        self, published: tuple[Model, bool, str | None], content: bytes, reach: Reach, *, json: bool
     ) -> tuple[Address, Start]:
         """The address of what the content of a QUERY request asks for: a JSON object, or else a form.
 
@@ -133,71 +141,80 @@ class Locator:
             Problem: the parameters are not valid.
         """
         model, pinned, format = published
-        parse = model.bind_json if json else model.bind
+        tenant = reach.tenant_for(model.key)
+        parse = partial(model.bind_json if json else model.bind, tenant=tenant)
         if len(content) < LONG_QUERY:
             resource = parse(content)[0]
         else:
             hashed = (await asyncio.to_thread(hashlib.sha256, content)).digest()
-            key = f"{model.key} {json} ".encode() + hashed
+            key = f"{model.key} {json} {tenant} ".encode() + hashed
             resource = await self._reading.join(key, partial(self._read, parse, content))
-        return _address(resource.id, model, immutable=pinned, fixed=format), _already(resource)
+        return _address(resource.id, model, reach, immutable=pinned, fixed=format), _already(resource)
 
     async def _read(self, parse: Callable[[bytes], tuple[Resource, Bound]], content: bytes) -> Resource:
         async with self._one_at_a_time:
             return (await asyncio.to_thread(parse, content))[0]
 
-    def locate_id(self, id: str, format: str | None = None) -> tuple[Address, Start]:
+    def locate_id(self, id: str, reach: Reach, format: str | None = None) -> tuple[Address, Start]:
         """The same for the alias `/r/{id}`, or `/r/{id}.{format}`.
 
         Raises:
-            UnknownId: there is no such resource, or it is forgotten.
+            UnknownId: there is no such resource, or it is forgotten, or not for this client.
             UnknownFormat: its model does not give this format.
         """
-        run = self._runs.get(id)
-        ghost = None if run else self._cache.ghost(id)
-        if run is None and ghost is None:
+        uri = self._uri(id)
+        key, tenant = model_key(uri), tenant_of(uri)
+        if not uri or not reach.covers(key, tenant):
             raise UnknownId("Repeat the original request.")
-        key = run.model if run else model_key(ghost.uri) if ghost else ""
-        model = self.registry.models.get(key)
+        model = reach.registry.models.get(key)
         if model is None:
             if format is not None:
                 raise UnknownFormat(f"{key} is no longer served; what is cached of it has one format, /r/{id}.")
-            return self._retired_address(id, key, "../"), partial(self._revive, id, model)
+            return self._retired_address(id, key, reach, "../"), partial(self._revive, id, model)
         model.check_format(format)
-        address = _address(id, model, immutable=True, fixed=format, base="../")
+        address = _address(id, model, reach, immutable=True, fixed=format, base="../")
         return address, partial(self._revive, id, model)
 
-    async def _resolve(self, path: str, query: bytes) -> tuple[Address, Resource | None]:
+    def _uri(self, id: str) -> str:
+        """The canonical URI of a resource that has a run or had one, or its beginning; empty where there is none."""
+        if run := self._runs.get(id):
+            return f"{encode(run.tenant)}/{run.model}"
+        ghost = self._cache.ghost(id)
+        return ghost.uri if ghost else ""
+
+    async def _resolve(self, path: str, query: bytes, reach: Reach) -> tuple[Address, Resource | None]:
         base = "../" * path.count("/")
         try:
-            model, pinned, format = self.registry.find(path)
+            model, pinned, format = reach.registry.find(path)
         except (UnknownModel, UnknownVersion):
-            key = self._retired_key(path)
+            key = self._retired_key(path, reach)
             if key is None:
                 raise
             # Its parameters are not known any more, so only the canonical spelling leads to a result.
-            uri = f"/{key}?{query.decode('latin-1')}" if query else f"/{key}"
-            return self._retired_address(resource_id(uri), key), None
-        resource = await _bound(model, query)
-        return _address(resource.id, model, immutable=pinned, fixed=format, base=base), resource
+            name, _, version = key.partition("@")
+            uri = resource_uri(name, version, query.decode("latin-1"), reach.tenant_for(key))
+            return self._retired_address(resource_id(uri), key, reach), None
+        resource = await _bound(model, query, reach.tenant_for(model.key))
+        return _address(resource.id, model, reach, immutable=pinned, fixed=format, base=base), resource
 
-    def _retired_key(self, path: str) -> str | None:
-        return next((key for key in (path, path.rpartition(".")[0]) if key in self._retired), None)
+    def _retired_key(self, path: str, reach: Reach) -> str | None:
+        keys = (path, path.rpartition(".")[0])
+        return next((key for key in keys if key in self._retired and key.partition("@")[0] in reach.access), None)
 
-    def _retired_address(self, id: str, key: str, base: str = "") -> Address:
+    def _retired_address(self, id: str, key: str, reach: Reach, base: str = "") -> Address:
         found = self._cache.get(id)
         media_type = found.media_type if isinstance(found, Representation) else "application/json"
         given = Format(found.format if isinstance(found, Representation) else format_name(media_type), media_type)
         return Address(
-            id, key, *given, 0, immutable=True, retired=True, base=base, primary=given.name, formats=(given,)
+            id, key, *given, 0, immutable=True, retired=True, base=base, primary=given.name, formats=(given,),
+            guarded=reach.guards(key), tenant=reach.tenant_for(key),
         )  # fmt: skip
 
     async def _revive(self, id: str, model: Model | None) -> Resource:
         ghost = self._cache.ghost(id)
         if ghost is None or model is None:
             raise UnknownId("Repeat the original request.")
-        query = ghost.uri.partition("?")[2].encode()
-        resource = await _bound(model, query)
+        resource = await _bound(model, ghost.uri.partition("?")[2].encode(), tenant_of(ghost.uri))
         if resource.id != id:
             raise UnknownId("The model's parameters have changed. Repeat the original request.")
         return resource
@@ -208,10 +225,15 @@ def _memo_key(target: bytes) -> bytes:
     return target if len(target) <= SHORT_TARGET else b"#" + hashlib.sha256(target).digest()
 
 
-async def _bound(model: Model, query: bytes) -> Resource:
+def _private_key(key: bytes, tenant: str) -> bytes:
+    """What is remembered of a target that leads each tenant to a resource of its own; no target has such a space."""
+    return b"%b %b" % (encode(tenant).encode(), key)
+
+
+async def _bound(model: Model, query: bytes, tenant: str) -> Resource:
     if len(query) < LONG_QUERY:
-        return model.bind(query)[0]
-    return (await asyncio.to_thread(model.bind, query))[0]
+        return model.bind(query, tenant)[0]
+    return (await asyncio.to_thread(model.bind, query, tenant))[0]
 
 
 def _already(resource: Resource) -> Start:
@@ -221,7 +243,9 @@ def _already(resource: Resource) -> Start:
     return start
 
 
-def _address(id: str, model: Model, *, immutable: bool, fixed: str | None = None, base: str = "") -> Address:
+def _address(
+    id: str, model: Model, reach: Reach, *, immutable: bool, fixed: str | None = None, base: str = ""
+) -> Address:
     formats = tuple(given for given in model.formats if fixed in (None, given.name))
     return Address(
         id,
@@ -233,4 +257,6 @@ def _address(id: str, model: Model, *, immutable: bool, fixed: str | None = None
         base=base,
         primary=model.format,
         formats=formats,
+        guarded=reach.guards(model.key),
+        tenant=reach.tenant_for(model.key),
     )

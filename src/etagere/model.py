@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from types import MappingProxyType
@@ -278,6 +278,16 @@ class Registry:
             renamed._aliases[key] = changed.key
         return renamed
 
+    def restricted(self, names: Container[str]) -> Registry:
+        """The models of these names alone."""
+        restricted = Registry()
+        restricted._setups = self._setups
+        restricted._formats = self._formats
+        restricted._models = {key: model for key, model in self._models.items() if model.name in names}
+        restricted._newest = {name: key for name, key in self._newest.items() if name in names}
+        restricted._aliases = {key: target for key, target in self._aliases.items() if target in restricted._models}
+        return restricted
+
     def _version(self, name: str, version: str | None) -> Model:
         key = self._newest[name] if version is None else f"{name}@{version}"
         model = self._models.get(self._aliases.get(key, key))
@@ -307,6 +317,9 @@ class Registry:
         for other in (*self._models.values(), model):
             if _split_format(other.version, self._formats | {model.format})[1]:
                 raise DeclarationError(f"{other.key}: a version cannot end like a format; paths would be ambiguous")
+        for other in self._models.values():
+            if other.name == model.name and other.options.access != model.options.access:
+                raise DeclarationError(f"{model.key} and {other.key} differ in access, which is that of all versions")
         self._check_namesakes(model)
         _check_examples(model)
 

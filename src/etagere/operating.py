@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from etagere import control, remote
 from etagere.config import Settings
-from etagere.control import Refused, ask
-from etagere.errors import EtagereError
+from etagere.errors import EtagereError, Refusal
 from etagere.logs import printable, say
+
+KEY = "ETAGERE_KEY"
+"""The variable that has an operator's key: on a command line others would see it."""
 
 NOT_FOUND = 404
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -22,19 +26,23 @@ Document = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """Which service is asked, by its data directory or the settings that name it, and whether JSON is wanted."""
+    """Which service is asked, by its data directory or the settings that name it, and whether JSON is wanted.
+
+    One with a `url` is asked there, with the key in the environment.
+    """
 
     data: Path | None
     config: Path | None
     json: bool
+    url: str | None = None
 
-    def directory(self) -> Path:
-        """The data directory.
+    def settings(self) -> Settings:
+        """The settings that count here.
 
         Raises:
-            StartError: the settings are not valid.
+            StartError: they are not valid.
         """
-        return Settings.layered({}, {} if self.data is None else {"data": self.data}, self.config).data
+        return Settings.layered({}, {} if self.data is None else {"data": self.data}, self.config)
 
 
 async def status(asked: Asked) -> int:
@@ -65,7 +73,7 @@ async def purge(asked: Asked, model: str | None, older_than: str | None) -> int:
     """
     if model is None and older_than is None:
         raise EtagereError("say which results: those of a MODEL, or --older-than 7d; --older-than 0s forgets all")
-    seconds = 0.0 if older_than is None else _seconds(older_than)
+    seconds = 0.0 if older_than is None else seconds_of(older_than)
     # Many thousands take as long as they take.
     return _perform(asked, "purge", _purged, patience=None, model=model, older_than=seconds)
 
@@ -79,12 +87,18 @@ def _perform(
     asked: Asked, operation: str, show: Callable[[Document], str], patience: float | None = 60.0, **arguments: Any
 ) -> int:
     try:
-        done = ask(asked.directory(), operation, seconds=patience, **arguments)
-    except Refused as refused:
+        done = _asked(asked, operation, patience, arguments)
+    except Refusal as refused:
         say(f"etagere: {printable(str(refused))}\n")
         return 1 if refused.status == NOT_FOUND else 2
     sys.stdout.write(json.dumps(done) + "\n" if asked.json else show(done))
     return 0
+
+
+def _asked(asked: Asked, operation: str, patience: float | None, arguments: Document) -> Document:
+    if asked.url is None:
+        return control.ask(asked.settings().data, operation, seconds=patience, **arguments)
+    return remote.ask(asked.url, os.environ.get(KEY, ""), operation, seconds=patience, **arguments)
 
 
 def _status(done: Document) -> str:
@@ -102,21 +116,30 @@ def _status(done: Document) -> str:
         "nondeterministic": differing or "no results since the start",
         "scrubber": f"{_some(scrubber['rounds'], 'round')} since the start, {scrubber['damaged']} damaged",
     }
-    return _table(rows.items())
+    return table(rows.items())
 
 
 def _runs(done: Document) -> str:
     if not done["runs"]:
         return "No runs are pending.\n"
-    head = ("ID", "MODEL", "STATE", "ATTEMPT", "PROGRESS", "AGE", "POSITION", "MESSAGE")
+    head = ("ID", "MODEL", "CLIENT", "STATE", "ATTEMPT", "PROGRESS", "AGE", "POSITION", "MESSAGE")
     left_out = f"{done['left_out']} older ones are left out.\n" if done["left_out"] else ""
-    return left_out + _table([head, *(_run(run) for run in done["runs"])])
+    return left_out + table([head, *(_run(run) for run in done["runs"])])
 
 
 def _run(run: Document) -> Sequence[str]:
     progress = "-" if run["progress"] is None else f"{run['progress']:.0%}"
     position = "-" if run["position"] is None else str(run["position"])
-    described = run["id"], run["model"], run["state"], str(run["attempt"]), progress, _span(run["age"]), position
+    described = (
+        run["id"],
+        run["model"],
+        run["client"] or "-",
+        run["state"],
+        str(run["attempt"]),
+        progress,
+        _span(run["age"]),
+        position,
+    )
     return *described, run["message"]
 
 
@@ -150,7 +173,12 @@ def _drained(done: Document) -> str:
     )
 
 
-def _seconds(age: str) -> float:
+def seconds_of(age: str) -> float:
+    """A time such as 12h, in seconds.
+
+    Raises:
+        EtagereError: it is none.
+    """
     found = _AGE.fullmatch(age)
     if found is None:
         raise EtagereError(f"an age is a number and its unit, s, m, h, d or w, such as 12h or 7d; not {age}")
@@ -177,7 +205,7 @@ def _some(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _table(rows: Iterable[Sequence[str]]) -> str:
+def table(rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as they have to be; the last is not filled up."""
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
 
 from etagere.core.lifecycle import Run, State
 from etagere.errors import MalformedRequest, UnknownId, UnknownModel
@@ -50,6 +52,11 @@ class Operations:
         self._nondeterministic = nondeterministic
         self._version = version
         self._since = service.clock.now()
+        config = ConfigDict(allow_inf_nan=False)
+        methods = (self.status, self.runs, self.logs, self.cancel, self.purge, self.drain)
+        self._methods: dict[str, Callable[..., Awaitable[Document]]] = {
+            method.__name__: validate_call(config=config)(method) for method in methods
+        }
 
     async def status(self) -> Document:
         """How the service is; `oldest` is the age of the oldest queued run."""
@@ -60,9 +67,7 @@ class Operations:
             "since": _date(self._since),
             "uptime": self._service.clock.now() - self._since,
             "models": sorted(self._service.registry.models),
-            "draining": self._service.draining or self._service.stopping,
-            "queued": self._runs.counts()[State.queued],
-            "running": self._runs.counts()[State.running],
+            **self.counted(),
             "oldest": max(map(self._age, self._runs.pending(State.queued)), default=None),
             "waiting": self._service.waiters.taken,
             "results": results,
@@ -71,8 +76,18 @@ class Operations:
             "scrubber": {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged},
         }
 
+    def counted(self) -> Document:
+        """How many runs there are, and whether new ones are started."""
+        counts, service = self._runs.counts(), self._service
+        draining = service.draining or service.stopping
+        return {"draining": draining, "queued": counts[State.queued], "running": counts[State.running]}
+
     async def runs(self, state: State | None = None) -> Document:
         """The pending runs in this state, or all, the newest last, and how many older ones are left out."""
+        return self.listed(state)
+
+    def listed(self, state: State | None = None) -> Document:
+        """The same at once."""
         found = self._runs.pending(state)
         return {"runs": [self._told(run) for run in found[-MOST_RUNS:]], "left_out": max(0, len(found) - MOST_RUNS)}
 
@@ -140,6 +155,22 @@ class Operations:
         counts = self._runs.counts()
         return {"draining": on, "queued": counts[State.queued], "running": counts[State.running]}
 
+    async def perform(self, operation: str, arguments: Mapping[str, Any]) -> Document:
+        """What the operation of this name returns, given arguments as JSON has them.
+
+        Raises:
+            MalformedRequest: there is no such operation, or the arguments are not its.
+            Problem: it could not be done.
+        """
+        method = self._methods.get(operation)
+        if method is None:
+            raise MalformedRequest(f"The operations are {', '.join(self._methods)}.")
+        try:
+            return await method(**arguments)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise MalformedRequest(faults) from error
+
     def _age(self, run: Run) -> float:
         return max(0.0, self._service.clock.now() - run.created)
 
@@ -147,6 +178,7 @@ class Operations:
         return {
             "id": run.id,
             "model": run.model,
+            "client": run.client,
             "state": str(run.state),
             "attempt": run.attempt,
             "progress": run.progress,

@@ -72,7 +72,7 @@ def bind(host: str, port: int, *, public: bool) -> socket.socket:
     if not public and not ip_address(address[0]).is_loopback:
         raise StartError(
             f"{host} is not a loopback address, and whoever reaches it could start runs: "
-            "put a proxy with access control in front, or say --insecure-public."
+            "make keys with etagere keys add, put a proxy with access control in front, or say --insecure-public."
         )
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

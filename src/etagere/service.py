@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 from etagere.asked import Asked
+from etagere.core.clients import NOBODY, Asker
 from etagere.core.conditions import Conditions, Decision, Standing, decide
 from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
@@ -14,7 +16,7 @@ from etagere.core.media import Format
 from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation
 from etagere.core.tally import Tally
-from etagere.errors import Evicted, NotStarted, Retired, Stopping
+from etagere.errors import Evicted, NotStarted, QuotaExhausted, Retired, ShareExhausted, Stopping
 from etagere.flights import Flights
 from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
@@ -26,6 +28,9 @@ from etagere.waiters import Waiters
 
 DRAINING_S = 30
 """When to ask again where nothing is started until somebody says so, or another service has taken over."""
+
+_ITS_OWN = (ShareExhausted, QuotaExhausted)
+"""What refuses one client and not all."""
 
 log = get_logger("etagere.service")
 
@@ -104,7 +109,8 @@ class Service:
         """The same. Who asks while its run is being recorded waits for that, and parses nothing."""
         run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
-            run = await starting
+            with suppress(*_ITS_OWN):
+                run = await starting
         return Seen(run, None if run else self.cache.get(id))
 
     def tell(self, run: Run) -> tuple[Run, int | None, Pace]:
@@ -135,7 +141,13 @@ class Service:
         return seen
 
     async def answer(
-        self, address: Address, seen: Seen, conditions: Conditions, start: Start, may_start: Callable[[], bool]
+        self,
+        address: Address,
+        seen: Seen,
+        conditions: Conditions,
+        start: Start,
+        may_start: Callable[[], bool],
+        asker: Asker = NOBODY,
     ) -> Answer:
         """Decide on what was seen just now, and start a run where that is the decision.
 
@@ -148,12 +160,23 @@ class Service:
         decision, tag = decide(_standing(run, found), id, names, conditions, digest)
         if tag is None and conditions.if_none_match and address.primary in names:
             self._doubt(conditions.if_none_match, address)
+        if decision is Decision.accepted and run is not None:
+            self.asked.join(run, asker)
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
         self._admit(address, may_start)
-        first = id not in self._starting
-        run = await self._starting.join(id, lambda: self._submit(start))
+        run, first = await self._start(id, start, asker)
         return Answer(Decision.accepted, run, started=first)
+
+    async def _start(self, id: str, start: Start, asker: Asker) -> tuple[Run, bool]:
+        """A new run, or the one that is being started, and whether it was this request that did."""
+        while (starting := self._starting.current(id)) is not None:
+            # What kept another client from it does not keep this one.
+            with suppress(*_ITS_OWN):
+                run = await starting
+                self.asked.join(run, asker)
+                return run, False
+        return await self._starting.join(id, lambda: self._submit(start, asker)), True
 
     def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:
@@ -165,11 +188,11 @@ class Service:
         if self.draining:
             raise Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=DRAINING_S)
 
-    async def _submit(self, start: Start) -> Run:
+    async def _submit(self, start: Start, asker: Asker) -> Run:
         resource = await start()
         # A full table drops what nobody asks for, so it has to know of those who did just now.
         await self.asked.tell()
-        run = await self.runs.submit(resource)
+        run = await self.runs.submit(resource, asker)
         # It will be sent a Retry-After, too.
         self.asked.note(run.id)
         self._engine.wake(run.queue)

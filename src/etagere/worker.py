@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
@@ -124,8 +125,8 @@ class Worker:
 
 
 def _tell(run: Run, outcome: Outcome) -> None:
-    about = {"id": run.id, "model": run.model, "attempt": run.attempt, "outcome": str(outcome.kind)}
-    about["seconds"] = round(outcome.seconds, 3)
+    about: dict[str, Any] = {"id": run.id, "model": run.model, "attempt": run.attempt, "outcome": str(outcome.kind)}
+    about |= {"seconds": round(outcome.seconds, 3), "client": run.client or None}
     if outcome.kind in _QUIET:
         log.info("run ended", **about)
         return

@@ -109,7 +109,7 @@ def test_a_preflight(server: Server, origin: str) -> None:
     assert answer["Access-Control-Allow-Origin"] == origin
     assert answer["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS, QUERY"
     allowed = {name.strip().lower() for name in answer["Access-Control-Allow-Headers"].split(",")}
-    assert allowed == {"if-none-match", "prefer", "range", "priority", "content-type"}
+    assert allowed == {"authorization", "if-none-match", "prefer", "range", "priority", "content-type"}
     assert int(answer["Access-Control-Max-Age"]) > 0
     assert "Origin" in varies(answer)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-from etagere.asgi.responses import ANSWER, Receive, Response, Scope, Send
+from etagere.asgi.responses import ANSWER, CLIENT, Receive, Response, Scope, Send
 from etagere.core.tally import Answered
 from etagere.logs import get_logger
 
@@ -41,8 +41,17 @@ class AccessLog:
             status=statuses[-1] if statuses else None,
             ms=spent,
             **_about(scope.get(ANSWER)),
-            client=(scope.get("client") or (None,))[0],
+            client=_client(scope),
         )
+
+
+def _client(scope: Scope) -> str | None:
+    """The name of the client; its address where that is not known."""
+    client, peer = scope.get(CLIENT), scope.get("client")
+    if client is not None:
+        name: str = client.name
+        return name
+    return peer[0] if peer else None
 
 
 def _about(response: Response | None) -> dict[str, str | None]:

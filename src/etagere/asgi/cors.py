@@ -8,7 +8,7 @@ from typing import Any
 from etagere.asgi.responses import Headers, Receive, Scope, Send
 
 EXPOSED = b"ETag, Retry-After, Link, Run-Status, Preference-Applied, Repr-Digest"
-FIELDS = b"Content-Type, If-None-Match, Prefer, Priority, Range"
+FIELDS = b"Authorization, Content-Type, If-None-Match, Prefer, Priority, Range"
 METHODS = b"GET, HEAD, OPTIONS, QUERY"
 PREFLIGHT_SECONDS = 7200
 """How long a browser may keep the answer to a preflight, which is also the longest that any keeps it."""

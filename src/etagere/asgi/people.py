@@ -11,14 +11,14 @@ from etagere.asgi import responses
 from etagere.asgi.negotiation import Wanted, negotiate
 from etagere.asgi.responses import Response
 from etagere.core import media
-from etagere.core.canonical import encode
+from etagere.core.canonical import encode, model_key
 from etagere.core.conditions import Conditions
 from etagere.core.etag import ANY
 from etagere.core.representation import Representation
 from etagere.errors import NotAcceptable, PreconditionFailed, Problem
 from etagere.locator import Address
 from etagere.logs import get_logger
-from etagere.model import Model
+from etagere.model import Model, Registry
 from etagere.service import Seen, Service
 
 log = get_logger("etagere.http")
@@ -95,7 +95,7 @@ async def result_page(
         await service.cache.discard(found.key)
         return None
     page = await asyncio.to_thread(pages.result, _shown(service, found, address, readable, beginning))
-    return responses.page_response(page)
+    return responses.page_response(page, control=b"private, no-cache" if address.guarded else b"no-cache")
 
 
 async def _readable(service: Service, found: Representation, address: Address) -> Representation:
@@ -116,21 +116,27 @@ def wants_problem_page(accept: bytes | None) -> bool:
     return all(negotiate(accept, document) is Wanted.page for document in _DOCUMENTS)
 
 
-def explain(service: Service, pages: PeoplePages, response: Response, path: str, query: str) -> None:
-    """Put a page in the place of the problem document that a response to this path and query has."""
+def explain(
+    service: Service, registry: Registry | None, pages: PeoplePages, response: Response, path: str, query: str
+) -> None:
+    """Put a page in the place of the problem document that a response to this path and query has.
+
+    `registry` has the models that the client may ask for, None where nobody knows who it is.
+    """
     document = response.problem or {}
-    page = pages.problem(document, "../" * (path.count("/") - 1), _form(service, path, query, document.get("id")))
+    form = _form(service, registry, path, query, document.get("id")) if registry else None
+    page = pages.problem(document, "../" * (path.count("/") - 1), form)
     ours = (b"content-type", b"content-length", b"x-content-type-options")
     response.headers = [field for field in response.headers if field[0] not in ours] + responses.html_headers(page)
     response.body = page
 
 
-def _form(service: Service, path: str, query: str, id: str | None) -> str | None:
+def _form(service: Service, registry: Registry, path: str, query: str, id: str | None) -> str | None:
     """The way from the root to the form that holds the inputs of a request, or of the resource `id`."""
     if ghost := service.cache.ghost(id) if id else None:
-        path, _, query = ghost.uri.partition("?")
+        path, query = f"/{model_key(ghost.uri)}", ghost.uri.partition("?")[2]
     try:
-        model, _, _ = service.registry.find(path.removeprefix("/"))
+        model, _, _ = registry.find(path.removeprefix("/"))
     except Problem:
         return None
     return f"-/models/{model.name}" + (f"?{query}" if query else "")
@@ -140,9 +146,9 @@ def _shown(
     service: Service, found: Representation, address: Address, readable: Representation, beginning: bytes
 ) -> Shown:
     base, ghost = address.base, service.cache.ghost(found.id)
-    path, _, query = ghost.uri.partition("?") if ghost else ("", "", "")
+    path, query = (model_key(ghost.uri), ghost.uri.partition("?")[2]) if ghost else ("", "")
     model = service.registry.models.get(address.model)
-    links = _links(model, base + path.removeprefix("/"), query) if model and ghost else ()
+    links = _links(model, base + path, query) if model and ghost else ()
     source = f"{base}r/{found.id}"
     return Shown(found, address.model, readable, beginning, query if ghost else None, links, source, base)
 

@@ -36,10 +36,12 @@ def document_of(problem: Problem, root: str) -> dict[str, Any]:
     }
 
 
-def of_failure(failure: Failure, root: str, *, fresh: bool) -> Response:
-    """The answer of a remembered failure; `fresh` says that no cache may keep it."""
+def of_failure(failure: Failure, root: str, *, fresh: bool, private: bool = False) -> Response:
+    """The answer of a remembered failure; `fresh` says that no cache may keep it, `private` that no shared one may."""
     refused = failure.kind is Kind.refused
     control = b"max-age=%d" % REFUSAL_MAX_AGE if refused and not fresh else b"no-store"
+    if private and control != b"no-store":
+        control = b"private, " + control
     status, answer = FAILURES[failure.kind].status, Answered.refused if refused else Answered.failed
     return _response(status, [(b"cache-control", control)], failure_document(failure, root), answer)
 

@@ -12,6 +12,7 @@ from etagere.errors import ContentTooLarge, Crowded, MalformedRequest, RequestTi
 from etagere.locator import Address
 
 OWN_PATHS = frozenset({"/", "/robots.txt"})
+OPERATIONS = "/-/operations/"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 ACCEPT_QUERY = f'"{JSON}", "{FORM}"'
@@ -24,6 +25,8 @@ PIECE_SECONDS = 10.0
 
 def allowed(path: str) -> str:
     """The methods of what a path names, as `Allow` lists them; `path` is below the root."""
+    if path.startswith(OPERATIONS):
+        return "OPTIONS, POST"
     own = path in OWN_PATHS or path.startswith(("/r/", "/-/"))
     return "GET, HEAD, OPTIONS" if own else "GET, HEAD, OPTIONS, QUERY"
 

@@ -28,6 +28,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 STATUS_MEDIA_TYPE = b"application/vnd.etagere.status+json"
 ANSWER = "etagere.response"
 """Where a scope has the response, for those around the application."""
+TRACE = "etagere.trace"
+"""Where a scope has the traceparent of its request, if requests are traced."""
+CLIENT = "etagere.client"
+"""Where a scope has the client, once that is known."""
 _PENDING = Answered.pending
 YEAR = 365 * 24 * 3600
 NO_STORE = (b"cache-control", b"no-store")
@@ -191,6 +195,9 @@ def _freshness(address: Address, found: Representation | None, *, dev: bool) -> 
         control = b"max-age=%d, immutable" % YEAR
     else:
         control = b"max-age=%d" % address.max_age
+    if address.guarded:
+        # Else a shared cache would give it to anybody.
+        control = b"private, " + control
     # Of what is not there any more, nobody knows whether it was large enough to be coded.
     large = found is None or found.coding != IDENTITY or found.size >= LEAST_CODED
     return [(b"cache-control", control), *_vary(address.media_type, address.fixed, large)]

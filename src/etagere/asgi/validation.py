@@ -9,7 +9,7 @@ from dataclasses import replace
 from etagere.asgi.responses import Response
 from etagere.core.etag import ANY, EntityTag, parse, uncoded
 
-_STORABLE = (b"cache-control", b"no-cache")
+_STORABLE = ((b"cache-control", b"no-cache"), (b"cache-control", b"private, no-cache"))
 _KEPT = (b"cache-control", b"vary")
 
 
@@ -20,7 +20,7 @@ def validated(response: Response, if_none_match: bytes | None) -> Response:
         response: A service resource or page; untouched unless caches may store it, that is, with `no-cache`.
         if_none_match: The field of the request (RFC 9110 §13.1.2).
     """
-    if response.status != 200 or _STORABLE not in response.headers:
+    if response.status != 200 or not any(storable in response.headers for storable in _STORABLE):
         return response
     tag = _tag(response.body)
     field = (b"etag", str(tag).encode())

@@ -64,7 +64,7 @@ class Run:
     `losses` count what is held against the run. Times are seconds since the epoch, `delay` is how
     many seconds it must wait before it may be claimed again, counted from when it was queued.
     `client`, `urgency` and `trace` are those of who started it, see `Asker`; the urgency is that of the most urgent
-    of those who asked for it since.
+    of those who asked for it since. `tenant` is to whom a resource of a private model belongs.
     """
 
     id: str
@@ -82,6 +82,7 @@ class Run:
     client: str = ""
     urgency: int = USUAL_URGENCY
     trace: str = ""
+    tenant: str = ""
 
     @property
     def ended(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import apsw
 
@@ -60,7 +61,8 @@ def select(connection: apsw.Connection) -> list[tuple[Run, int, bool]]:
     """All runs in the order of submission, the bytes of each URI, and whether its outcome waits for the collector."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT id, model, queue, created, client, urgency, trace, state, attempt, crashes, losses, delay, started,"
-        " octet_length(uri), EXISTS (SELECT 1 FROM outcome WHERE outcome.id = run.id) FROM run ORDER BY rowid"
+        " substr(uri, 1, instr(uri, '/') - 1), octet_length(uri),"
+        " EXISTS (SELECT 1 FROM outcome WHERE outcome.id = run.id) FROM run ORDER BY rowid"
     ).fetchall()
     return [(_run(*columns), size, bool(delivered)) for *columns, size, delivered in rows]
 
@@ -73,5 +75,6 @@ def _run(
     id: str, model: str, queue: str, created: float, client: str, urgency: int, trace: str, state: str, *rest: Any
 ) -> Run:
     # Interned: ten thousand runs of a model share its name.
-    run = Run(id, sys.intern(model), sys.intern(queue), created, State(state), *rest)
-    return replace(run, client=sys.intern(client), urgency=urgency, trace=trace)
+    *counts, tenant = rest
+    run = Run(id, sys.intern(model), sys.intern(queue), created, State(state), *counts)
+    return replace(run, client=sys.intern(client), urgency=urgency, trace=trace, tenant=sys.intern(unquote(tenant)))

@@ -268,9 +268,10 @@ class MemoryRunTable:
 
     async def _record(self, resource: Resource, asker: Asker) -> Run:
         names = sys.intern(resource.model), sys.intern(resource.queue)
-        client, urgency, trace = asker
+        client = sys.intern(asker.client)
         run = Run(
-            resource.id, *names, self._clock.now(), client=sys.intern(client), urgency=urgency, trace=trace
+            resource.id, *names, self._clock.now(), client=client, urgency=asker.urgency, trace=asker.trace,
+            tenant=resource.tenant,
         )  # fmt: skip
         try:
             await self._database.write(partial(journal.insert, run=run, uri=resource.uri))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from etagere.asgi.negotiation import Wanted, negotiate
@@ -15,38 +15,39 @@ from etagere.web.documentation import answers_of, models_of
 from etagere.web.pages import Templates
 
 _PROBLEMS = "/-/problems/"
+# Descriptions are as large as all models together, and clients reach a few sets of them.
+_REMEMBERED = 16
 
 
 class Reference:
     """Answers for `/-/openapi.json`, `/-/docs`, `/-/problems/` and `/-/problems/{type}`."""
 
-    def __init__(self, registry: Registry, templates: Templates, version: str) -> None:
-        self._registry = registry
+    def __init__(self, templates: Templates, version: str) -> None:
         self._templates = templates
         self._version = version
         self._problems = problem_types()
+        self._document = lru_cache(maxsize=_REMEMBERED)(self._described)
+        self._docs = lru_cache(maxsize=_REMEMBERED)(self._documented)
 
-    def __call__(self, path: str, accept: bytes | None, root: str) -> Response | None:
-        """The answer for a path, None where it is another's.
+    def __call__(self, path: str, accept: bytes | None, root: str, registry: Registry) -> Response | None:
+        """The answer for a path, None where it is another's; `registry` has the models to explain.
 
         Raises:
             NotFound: there is no such problem type.
         """
         if path == "/-/openapi.json":
-            return json_response(self._document)
+            return json_response(self._document(registry))
         if path == "/-/docs":
-            return page_response(self._docs)
+            return page_response(self._docs(registry))
         if path.startswith(_PROBLEMS):
             return self._explained(path.removeprefix(_PROBLEMS), accept, root)
         return None
 
-    @cached_property
-    def _document(self) -> dict[str, Any]:
-        return document(self._registry, self._version)
+    def _described(self, registry: Registry) -> dict[str, Any]:
+        return document(registry, self._version)
 
-    @cached_property
-    def _docs(self) -> bytes:
-        described = self._document
+    def _documented(self, registry: Registry) -> bytes:
+        described = self._document(registry)
         return self._templates.page("docs.html", "../", models=models_of(described), answers=answers_of(described))
 
     def _explained(self, name: str, accept: bytes | None, root: str) -> Response:
