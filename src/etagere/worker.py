@@ -99,7 +99,7 @@ class Worker:
             raise _Stale(f"its parameters are not valid for the model any more: {problem.detail}") from None
         if today.id != run.id:
             raise _Stale(f"its parameters are now those of {today.id}: the model changed, and its version did not")
-        return Order.of(model, bound, run.attempt)
+        return Order.of(model, bound, run.attempt, resource.tenant)
 
     async def _leave(self, run: Run) -> None:
         current = self._runs.get(run.id)

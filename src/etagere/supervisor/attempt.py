@@ -58,12 +58,12 @@ class Order:
     media_type: str | None
 
     @classmethod
-    def of(cls, model: Model, bound: Bound, attempt: int) -> Order:
-        """An attempt to run a model with these parameters, within its own limits."""
+    def of(cls, model: Model, bound: Bound, attempt: int, tenant: str = "") -> Order:
+        """An attempt to run a model with these parameters, for this tenant if it is private, within its own limits."""
         options = model.options
         media_type = options.media_type if model.function is None else model.media_type
         limits = options.time_limit, options.memory_limit, media_type
-        return cls(model.resource(bound), attempt, bound.json, *limits)
+        return cls(model.resource(bound, tenant), attempt, bound.json, *limits)
 
 
 @dataclass(frozen=True, slots=True)
