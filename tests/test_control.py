@@ -16,8 +16,8 @@ import pytest
 from tests.harness import Server
 from tests.test_cli import MODELS, etagere
 
-from etagere.control import CONNECTIONS, LONGEST_LINE, LONGEST_PATH, NAME, Refused, ask
-from etagere.errors import NoService
+from etagere.control import CONNECTIONS, LONGEST_LINE, LONGEST_PATH, NAME, ask
+from etagere.errors import NoService, Refusal
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_connections_are_bounded_and_several_requests_may_come_on_one(data: Path
 
 
 def test_what_is_refused_has_the_status_of_its_problem(data: Path) -> None:
-    with pytest.raises(Refused, match="No run of abc is pending") as refused:
+    with pytest.raises(Refusal, match="No run of abc is pending") as refused:
         ask(data, "cancel", id="abc")
     assert refused.value.status == 404
 

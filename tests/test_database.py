@@ -239,7 +239,6 @@ ALTER TABLE run DROP COLUMN client;
 ALTER TABLE run DROP COLUMN urgency;
 ALTER TABLE run DROP COLUMN trace;
 ALTER TABLE source DROP COLUMN access;
-DROP TABLE quota;
 """
 
 

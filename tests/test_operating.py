@@ -18,7 +18,8 @@ from tests.test_cli import etagere
 from typer.testing import CliRunner
 
 from etagere.cli import app
-from etagere.control import Refused, ask
+from etagere.control import ask
+from etagere.errors import Refusal
 
 MODELS = Path(__file__).parent / "models" / "operated.py"
 
@@ -75,7 +76,7 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
     if "service" in request.fixturenames:
         service: Operated = request.getfixturevalue("service")
         for run in service.runs():
-            with suppress(Refused):  # it has come to its end
+            with suppress(Refusal):  # it has come to its end
                 service.ask("cancel", id=run["id"])
         eventually(lambda: not service.runs(), 20, "no run is left")
         service.ask("purge")

@@ -29,13 +29,10 @@ class RunTable(Protocol):
     async def submit(self, resource: Resource, asker: Asker = NOBODY) -> Run:
         """Join the resource's run or start one; returns once it is recorded durably.
 
-        A run that is started belongs to the share of its `asker`, and counts there and in its quota until it ends;
-        a run that is joined stands in the shares of all who asked for it, see `Interest.join`.
+        A run that is started belongs to its `asker`.
 
         Raises:
             OverCapacity: `max_pending` runs are pending already, and this would be another.
-            ShareExhausted: half of `max_pending`, at least one, are pending that this client has started.
-            QuotaExhausted: this client has started as many runs as it may for now.
             StorageFull: it could not be recorded; nothing was accepted.
         """
         ...
@@ -49,12 +46,7 @@ class RunTable(Protocol):
         ...
 
     async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
-        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible.
-
-        The turn is that of the client with the fewest running; of several, of the one that has waited longest for
-        another, since it came, or since the last of its runs began or ended. Of its own runs it is the most urgent
-        one, and of those the first submitted.
-        """
+        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible."""
         ...
 
     def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
@@ -88,11 +80,9 @@ class Interest(Protocol):
         ...
 
     def join(self, id: str, asker: Asker) -> None:
-        """Another client asks for this pending run: it stands in that share, too, and is as urgent as the most urgent
-        of those who asked.
+        """Another client asks for this pending run, which is as urgent as the most urgent of those who asked.
 
-        That is about turns alone, and forgotten by a restart. It is in no more than some shares; further ones are
-        not noted. A ping is no such request.
+        A restart forgets that. A ping is no such request.
         """
         ...
 

@@ -10,7 +10,7 @@ from etagere.asgi.challenge import challenged
 from etagere.asgi.fields import LONGEST_FIELD, Fields, combined, limited
 from etagere.asgi.hosts import HostCheck
 from etagere.asgi.people import PeoplePages
-from etagere.asgi.query import OWN_PATHS, allowed, options
+from etagere.asgi.query import OPERATIONS, OWN_PATHS, allowed, options
 from etagere.asgi.request import Request, path_of, raw_path, root_of, target_of
 from etagere.asgi.resources import Resources
 from etagere.asgi.responses import ANSWER, CLIENT, Receive, Response, Scope, Send
@@ -105,6 +105,9 @@ class Application:
         path = request.path
         if (length := len(path) + 1 + len(request.query)) > self._max_target:
             raise TargetTooLong(f"It has {length} bytes; the limit is {self._max_target}.")
+        if path.startswith(OPERATIONS):
+            allow = allowed(path)
+            raise MethodNotAllowed(f"Use one of {allow}.", headers={"allow": allow})
         try:
             if path in OWN_PATHS or path.startswith("/-/"):
                 return validated(self._pages(request), limited(request.fields, b"if-none-match"))

@@ -30,7 +30,7 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks. Shares of the queue, quotas and log lines go by `name`.
+    """Who asks. Log lines and lists of runs go by `name`.
 
     `tenant` is to whom results of private models belong; without a word, the client itself. `models` are the
     names of those that it may ask for, None for all. One that is anonymous has shown nothing, and is named by its
