@@ -117,8 +117,10 @@ def test_the_runs(service: Operated) -> None:
     status, shown, _ = service.call("runs", "--state", "running")
     head, *lines = shown.splitlines()
     assert status == 0
-    assert head.split() == ["ID", "MODEL", "STATE", "ATTEMPT", "PROGRESS", "AGE", "POSITION", "MESSAGE"]
-    assert [line.split()[:5] for line in lines] == [[id, "gated@1", "running", "1", "50%"] for id in ids[:2]]
+    assert head.split() == ["ID", "MODEL", "CLIENT", "STATE", "ATTEMPT", "PROGRESS", "AGE", "POSITION", "MESSAGE"]
+    assert [line.split()[:6] for line in lines] == [
+        [id, "gated@1", "127.0.0.1", "running", "1", "50%"] for id in ids[:2]
+    ]
     assert all(line.endswith(r"at the\x1b[2J\ngate") for line in lines), "it does not steer the terminal"
     assert [line.index("gated@1") for line in lines] == [head.index("MODEL")] * 2
     assert service.call("runs", "--state", "gone")[0] == 2

@@ -166,7 +166,7 @@ class Unauthorized(Problem):
     Send a key as `Authorization: Bearer`; the operator of the service makes keys.
     """
 
-    status, type, title = 401, "unauthorized", "This needs a valid key"
+    status, type, title = 401, "not-authenticated", "This needs a valid key"
 
 
 class NotFound(Problem):

@@ -166,7 +166,7 @@ def test_a_key_that_is_not_good_is_refused_everywhere(place: Place, case: Case, 
         answer = place.ask(who, "GET", target)
         assert (answer.status, answer["Cache-Control"]) == (401, "no-store")
         assert answer["WWW-Authenticate"] == 'Bearer realm="etagere", error="invalid_token"'
-        assert answer.json()["type"] == "/-/problems/unauthorized"
+        assert answer.json()["type"] == "/-/problems/not-authenticated"
 
 
 @pytest.mark.parametrize("who", ["alice", "bob", "olga"])
