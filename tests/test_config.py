@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from etagere.config import Settings
+from etagere.config import Jwt, Settings
 from etagere.errors import StartError
 
 
@@ -73,3 +74,36 @@ def test_a_file_that_was_named_must_be_there() -> None:
     assert refused({}, file=Path("absent.toml")) == "There is no file absent.toml."
     Path("folder.toml").mkdir()
     assert refused({}, file=Path("folder.toml")) == "folder.toml cannot be read: Is a directory."
+
+
+GIVEN = {"issuer": "https://issuer.example", "audience": "etagere", "keys": "keys.jwks"}
+
+
+def test_whose_tokens_are_accepted_is_a_table_or_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.layered({}, {}).jwt is None
+    Path("etagere.toml").write_text('[jwt]\nissuer = "i"\naudience = "a"\nkeys = "k"\nalgorithms = ["ES512"]\n')
+    found = Settings.layered({"jwt": GIVEN}, {}).jwt
+    assert found == Jwt(issuer="i", audience="a", keys=Path("k"), algorithms=("ES512",))
+    monkeypatch.setenv("ETAGERE_JWT", json.dumps(GIVEN))
+    assert Settings.layered({}, {}).jwt == Jwt(**GIVEN)
+    monkeypatch.setenv("ETAGERE_JWT", "{")
+    assert refused({}).startswith("bad settings: the environment: jwt: ")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"issuer": ""}, "jwt.issuer: "),
+        ({"audience": 1}, "jwt.audience: "),
+        ({"keys": None}, "jwt.keys: "),
+        ({"algorithms": []}, "jwt.algorithms: "),
+        ({"algorithms": [1]}, "jwt.algorithms: "),
+        ({"algorithms": ["ES256", "HS256", "none"]}, "jwt.algorithms: Value error, HS256, none: a signature by "),
+        ({"algorithms": ["rs256"]}, "jwt.algorithms: Value error, rs256: "),
+        ({"isuer": "i"}, "there is no setting jwt.isuer; did you mean jwt.issuer?"),
+    ],
+)
+def test_a_fault_within_a_setting_names_its_place(wrong: dict[str, Any], said: str) -> None:
+    assert refused({"jwt": {**GIVEN, **wrong}}).startswith(f"bad settings: Etagere(...): {said}")
+    assert refused({"jwt": {}}).count("Etagere(...): jwt.") == 3
+    assert refused({"jwt": 5}).startswith("bad settings: Etagere(...): jwt: ")

@@ -27,6 +27,28 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 FILE = Path("etagere.toml")
 KEYS = "keys.json"
 PREFIX = "ETAGERE_"
+# Signatures by a key that is nobody's secret here: whoever can check a token cannot make one.
+SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+
+
+class Jwt(BaseModel):
+    """Whose JSON Web Tokens are accepted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    issuer: str = Field(min_length=1, description="Who issues them, as it stands in their iss.")
+    audience: str = Field(min_length=1, description="What this service is called in their aud.")
+    keys: Path = Field(description="The file of the issuer's public keys, a JWK Set (RFC 7517).")
+    algorithms: tuple[str, ...] = Field(
+        ("RS256", "PS256", "ES256", "EdDSA", "Ed25519"), min_length=1, description="The signatures that count."
+    )
+
+    @field_validator("algorithms")
+    @classmethod
+    def _check_algorithms(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [name for name in algorithms if name not in SIGNATURES]:
+            raise ValueError(f"{', '.join(bad)}: a signature by a private key is needed, {', '.join(SIGNATURES)}")
+        return algorithms
 
 
 class Settings(BaseModel):
@@ -44,6 +66,9 @@ class Settings(BaseModel):
     )
     access: Access = Field(Access.open, description="Who may ask for models that do not say: open, keyed or private.")
     keys: Path | None = Field(None, description="The file of API keys; keys.json in the data directory if not set.")
+    jwt: Jwt | None = Field(
+        None, description="Whose JSON Web Tokens are accepted: issuer, audience, keys (a JWK Set file), algorithms."
+    )
     metrics: Literal["open", "operator"] = Field("open", description="Who may read the metrics.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may read answers; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
@@ -61,10 +86,10 @@ class Settings(BaseModel):
     log_json: bool = Field(False, description="Log JSON, an object a line.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "jwt", mode="before")
     @classmethod
-    def _list(cls, value: object) -> object:
-        """The environment has only text: a JSON array there."""
+    def _json(cls, value: object) -> object:
+        """The environment has only text: a JSON array or object there."""
         return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies")
@@ -78,7 +103,7 @@ class Settings(BaseModel):
     @classmethod
     def _origins(cls, value: object) -> object:
         """`*` may stand alone; else as `allowed_hosts`."""
-        return ("*",) if value == "*" else cls._list(value)
+        return ("*",) if value == "*" else cls._json(value)
 
     @field_validator("cors_origins")
     @classmethod
@@ -107,7 +132,7 @@ class Settings(BaseModel):
             return cls(**{name: value for name, (value, _) in given.items()})
         except ValidationError as error:
             places = {name: place for name, (_, place) in given.items()}
-            faults = "; ".join(_fault(str(e["loc"][0]), e["type"], e["msg"], places) for e in error.errors())
+            faults = "; ".join(_fault(e["loc"], e["type"], e["msg"], places) for e in error.errors())
             raise StartError(f"bad settings: {faults}") from error
 
 
@@ -129,13 +154,15 @@ def _given(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path
 
 def unknown_setting(name: str) -> str:
     """What to say of a name that is no setting's."""
-    near = get_close_matches(name, Settings.model_fields, n=1)
+    names = [*Settings.model_fields, *(f"jwt.{name}" for name in Jwt.model_fields)]
+    near = get_close_matches(name, names, n=1)
     return f"there is no setting {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _fault(name: str, type: str, reason: str, places: Mapping[str, str]) -> str:
+def _fault(location: tuple[int | str, ...], type: str, reason: str, places: Mapping[str, str]) -> str:
+    setting, name = str(location[0]), ".".join(part for part in location if isinstance(part, str))
     said = unknown_setting(name) if type == "extra_forbidden" else f"{name}: {reason}"
-    return f"{places[name]}: {said}" if name in places else said
+    return f"{places[setting]}: {said}" if setting in places else said
 
 
 def _file(path: Path, *, needed: bool) -> dict[str, Any]:
