@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import version
 
 from etagere.asgi.access_log import AccessLog
@@ -15,7 +16,8 @@ from etagere.asgi.resources import Resources
 from etagere.config import Settings
 from etagere.core.clients import Access
 from etagere.core.tally import Held, Overview
-from etagere.identity import Identify, Identity
+from etagere.errors import StartError
+from etagere.identity import Identify, Identity, Tokens
 from etagere.keys import Keyring
 from etagere.metrics import Metrics, Sources
 from etagere.operations import Operations
@@ -30,9 +32,22 @@ def identity(settings: Settings, clock: Clock, identify: Identify | None) -> Ide
     """Who finds out who asks; `identify` is a host application's word on that.
 
     Raises:
-        StartError: the keys cannot be read.
+        StartError: the keys, or those of tokens, cannot be read, or what tokens need is not installed.
     """
-    return Identity(Keyring(settings.key_file, clock), None, identify, settings.trusted_proxies)
+    return Identity(Keyring(settings.key_file, clock), _tokens(settings, clock), identify, settings.trusted_proxies)
+
+
+def _tokens(settings: Settings, clock: Clock) -> Tokens | None:
+    if settings.jwt is None:
+        return None
+    try:
+        # What it imports is not installed everywhere.
+        tokens: Tokens = import_module("etagere.tokens").Tokens(settings.jwt, clock)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "joserfc":
+            raise
+        raise StartError('JSON Web Tokens need joserfc: pip install "etagere[jwt]"') from error
+    return tokens
 
 
 def metrics(
