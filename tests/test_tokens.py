@@ -185,12 +185,13 @@ FORGED: dict[str, str] = {
 
 
 @pytest.mark.parametrize("token", FORGED.values(), ids=FORGED.keys())
-def test_a_token_is_not_to_be_like_this(ours: Tokens, token: str) -> None:
+def test_a_token_is_not_to_be_like_this(ours: Tokens, token: str, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         said = refused(ours, token)
         assert said.startswith("The ")
         for told in (ISSUER, AUDIENCE, "alice", "rsa", VALID[-20:]):
             assert told not in said
+    assert caplog.records == [], "who floods us does not fill the log"
 
 
 def test_every_byte_of_a_token_counts(ours: Tokens) -> None:
