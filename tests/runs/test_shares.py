@@ -66,20 +66,20 @@ def test_turns_are_as_they_are_reckoned(steps: list[tuple[str, str, int, str]]) 
             assert (turn and turn[0]) is expected
             if expected is not None:
                 assert lines.leave(expected)
-                shares.begin(expected.run.client)
+                lines.begin(expected.run.client)
                 reckoning.waiting.remove(expected)
                 reckoning.running.append(expected)
                 reckoning.since[expected.run.client] = next(reckoning.moments)
         elif number < len(reckoning.running):
             client = reckoning.running.pop(number).run.client
-            shares.end(client)
+            lines.end(client)
             reckoning.since[client] = next(reckoning.moments)
         assert {client: shares.running(client) for client in CLIENTS} == {c: reckoning.going(c) for c in CLIENTS}
     for entry in reckoning.waiting:
         assert lines.leave(entry)
         assert not lines.leave(entry)
     for entry in reckoning.running:
-        shares.end(entry.run.client)
+        lines.end(entry.run.client)
     assert lines.lengths("default") == {}
     assert shares._shares == {}, "of clients that have gone nothing is kept"
 
@@ -95,7 +95,20 @@ def test_everybody_has_a_turn_before_anybody_has_two_more(others: int) -> None:
         turn = lines.next(["default"], lambda model: True)
         assert turn is not None
         lines.leave(turn[0])
-        shares.begin(turn[1])
-        shares.end(turn[1])
+        lines.begin(turn[1])
+        lines.end(turn[1])
         served.append(turn[1])
     assert served == ["sweeper", *names] * 2
+
+
+def test_what_turns_were_is_not_kept_for_ever() -> None:
+    lines = Lines(Shares())
+    for number, client in enumerate(["alice", "bob"]):
+        lines.join(Entry(Run(str(number), "blocked@1", "default", 0.0, client=client), number))
+    for _ in range(1000):
+        lines.begin("alice")
+        lines.end("alice")
+    assert sum(map(len, lines._turns._heaps.values())) < 100
+    turn = lines.next(["default"], lambda model: True)
+    assert turn is not None
+    assert turn[1] == "bob"

@@ -211,13 +211,17 @@ class MemoryRunTable:
         entry = self._entries.get(id)
         if entry is None:
             return
-        waiting = not entry.held and self._lines(entry).leave(entry)
+        lines = self._lines(entry)
+        waits = entry in lines
         if asker.urgency < entry.run.urgency:
+            lines.leave(entry)
             entry.run = replace(entry.run, urgency=asker.urgency)
+            if waits:
+                lines.join(entry)
         if asker.client not in entry.shares and len(entry.shares) < MOST_SHARES:
             entry.shares = (*entry.shares, sys.intern(asker.client))
-        if waiting:
-            self._lines(entry).join(entry)
+            if waits:
+                lines.stand(entry, asker.client)
 
     def counts(self) -> dict[State, int]:
         """See `Pending.counts`."""
@@ -334,7 +338,7 @@ class MemoryRunTable:
         elif run.state is State.running:
             entry.held = True
             self._held[run.model] += 1
-            self._shares.begin(entry.charged)
+            self._ready.begin(entry.charged)
         elif run.delay:
             heapq.heappush(self._delayed, (self._clock.monotonic() + run.delay, entry.order, entry))
         else:
@@ -346,7 +350,7 @@ class MemoryRunTable:
             self._lines(entry).leave(entry)
             return
         entry.held = False
-        self._shares.end(entry.charged)
+        self._ready.end(entry.charged)
         self._held[run.model] -= 1
         if not self._held[run.model]:
             del self._held[run.model]

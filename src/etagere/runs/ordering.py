@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from heapq import heapify, heappop
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 
 from etagere.core.clients import USUAL_URGENCY
 from etagere.core.lifecycle import Run, State
 from etagere.core.tally import Overview, Waiting
-from etagere.runs.shares import Shares
+from etagere.runs.shares import Shares, Turns
 
 
 class Entry:
@@ -45,18 +45,29 @@ class Lines:
         self._shares = shares
         self._queues: dict[str, dict[str, _Lines]] = {}
         self._lengths: dict[str, Counter[str]] = {}
+        self._turns = Turns(shares)
+
+    def __contains__(self, entry: Entry) -> bool:
+        """Whether it has a place."""
+        run = entry.run
+        return run.id in self._lines(run.queue, run.client).get((run.urgency, run.model), ())
 
     def join(self, entry: Entry, *, first: bool = False) -> None:
         """Take a place at the end, or come first."""
-        run = entry.run
-        clients = self._queues.setdefault(run.queue, {})
         for client in entry.shares:
-            line = clients.setdefault(client, {}).setdefault((run.urgency, run.model), OrderedDict())
-            if run.id not in line:
-                self._shares.wait(client)
-            line[run.id] = entry
-            line.move_to_end(run.id, last=not first)
-        self._lengths.setdefault(run.queue, Counter())[run.model] += 1
+            self.stand(entry, client, first=first)
+        self._lengths.setdefault(entry.run.queue, Counter())[entry.run.model] += 1
+
+    def stand(self, entry: Entry, client: str, *, first: bool = False) -> None:
+        """Take a place in the share of this client."""
+        run = entry.run
+        lines = self._queues.setdefault(run.queue, {}).setdefault(client, {})
+        line = lines.setdefault((run.urgency, run.model), OrderedDict())
+        if run.id not in line:
+            self._shares.wait(client)
+            self._turns.enter((run.queue, run.model), client)
+        line[run.id] = entry
+        line.move_to_end(run.id, last=not first)
 
     def leave(self, entry: Entry) -> bool:
         """Give the place up; False where it had none."""
@@ -69,6 +80,7 @@ class Lines:
             if line is None or line.pop(run.id, None) is None:
                 continue
             left = True
+            self._turns.leave((run.queue, run.model), client)
             self._shares.leave(client)
             if not line:
                 del lines[run.urgency, run.model]
@@ -81,26 +93,33 @@ class Lines:
                 del lengths[run.model]
         return left
 
+    def begin(self, client: str) -> None:
+        """A run goes on that this client had the turn for."""
+        self._shares.begin(client)
+        self._turns.change(client)
+
+    def end(self, client: str) -> None:
+        """It does not any more."""
+        self._shares.end(client)
+        self._turns.change(client)
+
     def lengths(self, queue: str) -> Mapping[str, int]:
         """How many wait in a queue, by model."""
         return self._lengths.get(queue, {})
 
     def next(self, queues: Collection[str], free: Callable[[str], bool]) -> tuple[Entry, str] | None:
         """Whose turn it is in these queues, of the models that are `free` to begin another run; and in whose share."""
-        models = {model for queue in queues for model in self.lengths(queue)}
-        open_to = {model for model in models if free(model)}
-        if not open_to:
+        places = [(queue, model) for queue in queues for model in self.lengths(queue) if free(model)]
+        client = self._turns.next(places)
+        if client is None:
             return None
-        clients = {client for queue in queues for client in self._queues.get(queue, {})}
-        turns = [(self._shares.turn(client), client) for client in clients]
-        heapify(turns)
-        while turns:
-            client = heappop(turns)[1]
-            lines = [(*key, line) for queue in queues for key, line in self._lines(queue, client).items()]
-            heads = [(urgency, next(iter(line.values()))) for urgency, model, line in lines if model in open_to]
-            if heads:
-                return min(heads, key=lambda head: (head[0], head[1].order))[1], client
-        return None
+        heads = (
+            (urgency, next(iter(line.values())))
+            for queue in queues
+            for (urgency, model), line in self._lines(queue, client).items()
+            if (queue, model) in places
+        )
+        return min(heads, key=lambda head: (head[0], head[1].order))[1], client
 
     def oldest(self, client: str | None = None) -> Entry | None:
         """Who has waited longest, in whichever queue; of this client's own, if one is named."""
@@ -126,10 +145,16 @@ def rank(entries: Iterable[Entry], shares: Shares) -> Counter[str]:
     waiting: dict[str, dict[str, list[Entry]]] = {}
     behind: list[Entry] = []
     for entry in entries:
-        if entry.abandoned and not entry.held:
+        if entry.held:
+            continue
+        if entry.abandoned:
             behind.append(entry)
-        elif not entry.held:
-            waiting.setdefault(entry.run.queue, {}).setdefault(entry.run.client, []).append(entry)
+            continue
+        run = entry.run
+        clients = waiting.get(run.queue)
+        if clients is None:
+            clients = waiting[run.queue] = defaultdict(list)
+        clients[run.client].append(entry)
     ranks: Counter[str] = Counter()
     for queue, clients in waiting.items():
         for number, entry in enumerate(_rounds(clients, shares), 1):
@@ -142,17 +167,18 @@ def rank(entries: Iterable[Entry], shares: Shares) -> Counter[str]:
     return others
 
 
-def _rounds(clients: Mapping[str, list[Entry]], shares: Shares) -> Iterator[Entry]:
+def _rounds(clients: Mapping[str, list[Entry]], shares: Shares) -> Iterable[Entry]:
     """The order in which claims are to be expected; what keeps a model from its turn is not foreseen."""
-    rounds: dict[int, list[Entry]] = {}
-    # A client whose runs wait for a delay alone has no turn yet.
-    for client in sorted(clients, key=lambda client: shares.since(client)):
-        own = clients[client]
+    for own in clients.values():
         if any(entry.run.urgency != USUAL_URGENCY for entry in own):
             own.sort(key=lambda entry: entry.run.urgency)
-        for number, entry in enumerate(own, shares.running(client)):
-            rounds.setdefault(number, []).append(entry)
-    return (entry for number in sorted(rounds) for entry in rounds[number])
+    if len(clients) == 1:
+        return next(iter(clients.values()))
+    rounds: list[list[Entry]] = [[] for _ in range(max(map(shares.running, clients)) + max(map(len, clients.values())))]
+    for client in sorted(clients, key=shares.since):
+        for taken, entry in zip(rounds[shares.running(client) :], clients[client], strict=False):
+            taken.append(entry)
+    return chain.from_iterable(rounds)
 
 
 def overview(entries: Iterable[Entry]) -> Overview:
