@@ -158,7 +158,7 @@ def sleeping(x: int) -> int:
 async def running(database: Database, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Running]:
     registry = Registry()
     registry.model(version="1")(sleeping)
-    settings = Settings(data=tmp_path, runs=1, max_pending=3)
+    settings = Settings(data=tmp_path, runs=1, max_pending=6)
     running = await factory._assemble(registry, settings, database, clock, None)
     yield running
     await running.stop()
@@ -198,7 +198,7 @@ KINDS: dict[str, tuple[str, str, bytes, dict[str, str]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_request_for_a_run_keeps_it(running: Running, clock: ManualClock, kind: str) -> None:
-    """A full queue drops the other one, told of the request just before."""
+    """A full share drops the other one, told of the request just before."""
     for x in (0, 1, 2):
         assert await ask(running, "GET", f"/sleeping?x={x}") == 202
     ids = [_resource(running, x).id for x in (0, 1, 2)]
@@ -210,7 +210,7 @@ async def test_every_request_for_a_run_keeps_it(running: Running, clock: ManualC
     await ask(running, method, target.format(**told), content, **{n: v.format(**told) for n, v in fields.items()})
     assert await ask(running, "GET", "/sleeping?x=3") == 202
     assert [running.service.runs.get(id) is not None for id in ids] == [True, True, False]
-    assert await ask(running, "GET", "/sleeping?x=2", if_none_match=pending_field(ids[2]).decode()) == 503
+    assert await ask(running, "GET", "/sleeping?x=2", if_none_match=pending_field(ids[2]).decode()) == 429
 
 
 def _resource(running: Running, x: int) -> Resource:

@@ -16,7 +16,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     ├── Evicted                     a representation left the cache under its variant
     └── Problem                     an answer to a client
         ├── MalformedRequest 400    ├── InvalidParameters 400
-        ├── Unauthorized 401
+        ├── Unauthorized 401        ├── ShareExhausted 429
         ├── NotFound 404            ├── UnknownModel 404, UnknownVersion 404, UnknownFormat 404, UnknownId 404
         ├── MethodNotAllowed 405    ├── NotAcceptable 406
         ├── Retired 410             ├── PreconditionFailed 412
@@ -302,6 +302,16 @@ class Misdirected(Problem):
     """
 
     status, type, title = 421, "misdirected-request", "This server does not answer for this host name"
+
+
+class ShareExhausted(Problem):
+    """As many runs are pending as one client may have started.
+
+    Wait for `Retry-After`, then send the same request again. Nothing was accepted. What others have started can be
+    joined all the same.
+    """
+
+    status, type, title = 429, "share-exhausted", "This client has too many runs pending"
 
 
 class FieldsTooLarge(Problem):

@@ -29,10 +29,12 @@ class RunTable(Protocol):
     async def submit(self, resource: Resource, asker: Asker = NOBODY) -> Run:
         """Join the resource's run or start one; returns once it is recorded durably.
 
-        A run that is started belongs to its `asker`.
+        A run that is started belongs to the share of its `asker` until it ends; one that is joined stands in the
+        shares of those who asked for it, see `Interest.join`.
 
         Raises:
             OverCapacity: `max_pending` runs are pending already, and this would be another.
+            ShareExhausted: half of `max_pending`, at least one, are pending that this client has started.
             StorageFull: it could not be recorded; nothing was accepted.
         """
         ...
@@ -46,7 +48,12 @@ class RunTable(Protocol):
         ...
 
     async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
-        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible."""
+        """The best eligible run of these queues, now `running` with a new attempt; None where none is eligible.
+
+        The turn is that of the client with the fewest running; of several, of the one that has waited longest for
+        another, since it came, or since one of its runs last began or ended. Of its own runs it is the most urgent
+        one, and of those the first that came.
+        """
         ...
 
     def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
@@ -80,9 +87,11 @@ class Interest(Protocol):
         ...
 
     def join(self, id: str, asker: Asker) -> None:
-        """Another client asks for this pending run, which is as urgent as the most urgent of those who asked.
+        """Another client asks for this pending run: it stands in that share too, and is as urgent as the most urgent
+        of those who asked.
 
-        A restart forgets that. A ping is no such request.
+        That is about turns alone, and a restart forgets it. A run stands in no more than some shares. A ping is no
+        such request.
         """
         ...
 

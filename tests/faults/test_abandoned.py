@@ -15,14 +15,14 @@ PATIENCE_S = 10.0
 
 
 def test_runs_that_nobody_asks_for_give_way_and_no_others_do(gates: Gates, tmp_path: Path) -> None:
-    with gates.service(tmp_path / "data", "--runs", "2", max_pending=7, max_wait=60, patience=1) as service:
+    with gates.service(tmp_path / "data", "--runs", "2", max_pending=14, max_wait=60, patience=1) as service:
         names = [gates.new() for _ in range(8)]
         going, killed, next_one, left, pinged, waited, followed, new = names
         models = ["gated", "wanted", "wanted", *["gated"] * 5]
         targets = {name: f"/{model}?gate={name}" for model, name in zip(models, names, strict=True)}
         began = time.monotonic()
         tags = {name: service.get(targets[name]).etag for name in names[:-1]}
-        assert service.get(targets[new]).status == 503
+        assert service.get(targets[new]).status == 429
         eventually(lambda: set(gates.begun()) == {going, killed}, 20, "two runs wait at their gates")
         process = Watched([gates.pid(killed)])
         with (
@@ -41,7 +41,7 @@ def test_runs_that_nobody_asks_for_give_way_and_no_others_do(gates: Gates, tmp_p
             # Its place is free; its next ping takes it, and the queue is full again.
             assert service.get(targets[killed], tags[killed]).status == 202
             assert service.get(targets[new]).status == 202
-            assert service.get(targets[left], tags[left]).status == 503
+            assert service.get(targets[left], tags[left]).status == 429
             for name in (going, pinged, next_one):
                 assert service.get(targets[name], tags[name]).status == 304
             assert waiting.held(0)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from tests.faults.gates import Gates
 from tests.faults.service import eventually
 from tests.harness import Answer
+
+PROXIES = '["127.0.0.1"]'
+numbers = itertools.count(1)
+
+
+def one_of_many() -> dict[str, str]:
+    """The fields of a request of yet another client."""
+    return {"X_Forwarded_For": f"192.0.2.{next(numbers)}"}
 
 
 def is_over_capacity(answer: Answer) -> None:
@@ -19,14 +28,14 @@ def is_over_capacity(answer: Answer) -> None:
 
 
 def test_over_capacity_only_new_runs_are_refused(gates: Gates, tmp_path: Path) -> None:
-    with gates.service(tmp_path / "data", "--runs", "2", max_pending=5) as service:
+    with gates.service(tmp_path / "data", "--runs", "2", max_pending=5, trusted_proxies=PROXIES) as service:
         done = gates.new()
         gates.open(done)
         ready = service.result(f"/gated?gate={done}")
         assert ready.status == 200
         names = [gates.new() for _ in range(6)]
         *targets, sixth = [f"/gated?gate={name}" for name in names]
-        tags = [service.get(target).etag for target in targets]
+        tags = [service.get(target, **one_of_many()).etag for target in targets]
         for _ in range(3):
             is_over_capacity(service.get(sixth))
             is_over_capacity(service.get(sixth, tags[0]))
@@ -40,20 +49,41 @@ def test_over_capacity_only_new_runs_are_refused(gates: Gates, tmp_path: Path) -
         eventually(lambda: len(gates.waiting()) == 2, 20, "two runs wait at their gates")
         gates.open(names[0])
         assert service.result(targets[0]).status == 200
-        assert service.get(sixth).status == 202
+        assert service.get(sixth, **one_of_many()).status == 202
         is_over_capacity(service.get("/gated?gate=another"))
         gates.open(*names[1:])
         assert {answer.status for answer in service.results([*targets, sixth]).values()} == {200}
 
 
+def test_a_client_starts_half_of_it_and_a_restart_knows(gates: Gates, tmp_path: Path) -> None:
+    with gates.service(tmp_path / "data", "--runs", "1", max_pending=5, trusted_proxies=PROXIES) as service:
+        mine, theirs = [gates.new() for _ in range(3)], gates.new()
+        targets = [f"/gated?gate={name}" for name in mine]
+        for target in targets:
+            assert service.get(target, X_Forwarded_For="192.0.2.1").status == 202
+        for _ in range(2):
+            refused = service.get("/gated?gate=another", X_Forwarded_For="1.2.3.4, 192.0.2.1")
+            assert (refused.status, refused["Cache-Control"]) == (429, "no-store")
+            assert refused.json()["type"] == "/-/problems/share-exhausted"
+            assert 1 <= int(refused["Retry-After"]) <= 60
+            assert service.get(f"/gated?gate={theirs}", X_Forwarded_For="192.0.2.2").status == 202
+            assert service.get(f"/gated?gate={theirs}", X_Forwarded_For="192.0.2.1").status == 202, "a join"
+            service.kill()
+            service.start()
+        gates.open(mine[0])
+        eventually(lambda: theirs in gates.waiting(), 20, "the other client has its turn before the rest of a sweep")
+        gates.open(theirs, *mine[1:])
+        assert {answer.status for answer in service.results(targets).values()} == {200}
+
+
 def test_capacity_is_what_a_restart_finds(gates: Gates, tmp_path: Path) -> None:
-    with gates.service(tmp_path / "data", "--runs", "1", max_pending=3) as service:
+    with gates.service(tmp_path / "data", "--runs", "1", max_pending=3, trusted_proxies=PROXIES) as service:
         names = [gates.new() for _ in range(3)]
         targets = [f"/gated?gate={name}" for name in names]
-        tags = [service.get(target).etag for target in targets]
+        tags = [service.get(target, **one_of_many()).etag for target in targets]
         service.kill()
         service.start()
-        is_over_capacity(service.get("/gated?gate=another"))
+        is_over_capacity(service.get("/gated?gate=another", **one_of_many()))
         assert [service.get(target, tag).status for target, tag in zip(targets, tags, strict=True)] == [304] * 3
         gates.open(*names)
         assert {answer.status for answer in service.results(targets).values()} == {200}

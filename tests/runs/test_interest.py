@@ -16,6 +16,7 @@ from etagere.database import Database
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.ordering import Entry, Lines, rank
 from etagere.runs.patience import LOOKED_AT, Patience
+from etagere.runs.shares import Shares
 from etagere.testing.interest import InterestContract, claimed
 from etagere.testing.samples import ManualClock, resource
 
@@ -222,7 +223,7 @@ class Queueing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines = Lines()
+        self.lines = Lines(Shares())
         self.waiting: list[Entry] = []
         self.orders = iter(range(10**9))
 
@@ -243,9 +244,10 @@ class Queueing(RuleBasedStateMachine):
     @rule(busy=st.sampled_from(["a@1", "b@1", ""]), queues=st.sampled_from([["default"], ["gpu"], ["default", "gpu"]]))
     def take(self, busy: str, queues: list[str]) -> None:
         expected = [each for each in self.waiting if each.run.queue in queues and each.run.model != busy]
-        found = self.lines.next(queues, lambda model: model != busy)
-        assert found is (expected[0] if expected else None)
-        if found is not None:
+        turn = self.lines.next(queues, lambda model: model != busy)
+        assert (turn and turn[0]) is (expected[0] if expected else None)
+        if turn is not None:
+            found = turn[0]
             self.lines.leave(found)
             self.waiting.remove(found)
             found.order = -1
@@ -267,5 +269,5 @@ def test_ranks_are_those_of_a_queue_and_the_abandoned_come_last() -> None:
     entries = [Entry(Run(str(n), "a@1", "gpu" if n == 4 else "default", 0.0), n) for n in range(6)]
     entries[0].abandoned = entries[2].abandoned = entries[4].abandoned = True
     entries[1].held = True
-    assert rank(entries) == {"default": 2}
+    assert rank(entries, Shares()) == {"default": 2}
     assert [entry.rank for entry in entries] == [3, 0, 4, 1, 1, 2]

@@ -18,7 +18,7 @@ from etagere.errors import InternalError, OverCapacity, StorageFull
 from etagere.runs import journal, memory
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
-from etagere.testing import RunTableContract
+from etagere.testing import RunTableContract, SharesContract
 from etagere.testing.samples import ManualClock, failure, outcome, representation, resource
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +35,15 @@ class TestMemoryRunTable(RunTableContract):
     @pytest.fixture
     async def table(self, database: Database, clock: ManualClock) -> MemoryRunTable:
         table = MemoryRunTable(database, clock, self.MAX_PENDING, self.concurrency, lambda model: "default")
+        await table.load()
+        return table
+
+
+class TestShares(SharesContract):
+    @pytest.fixture
+    async def table(self, database: Database, clock: ManualClock) -> MemoryRunTable:
+        concurrency = RunTableContract.concurrency
+        table = MemoryRunTable(database, clock, self.MAX_PENDING, concurrency, lambda model: "default")
         await table.load()
         return table
 

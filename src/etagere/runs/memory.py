@@ -25,15 +25,18 @@ from etagere.core.pacing import Places
 from etagere.core.representation import Resource
 from etagere.core.tally import Overview
 from etagere.database import Database
-from etagere.errors import InternalError, OverCapacity, StorageFull
+from etagere.errors import InternalError, OverCapacity, ShareExhausted, StorageFull
 from etagere.logs import get_logger
 from etagere.ports import Clock
 from etagere.runs import journal
 from etagere.runs.ordering import Entry, Lines, overview, rank
 from etagere.runs.patience import Patience
+from etagere.runs.shares import Shares
 
 RETRY_AFTER_S = 5
 RANKS_VALID_S = 1.0
+MOST_SHARES = 8
+"""In the shares of so many clients a run stands; those who come later wait for one of them."""
 LARGEST_BACKLOG = 256 * 1024 * 1024
 """So many bytes of canonical URIs may be pending: a QUERY may bring megabytes."""
 
@@ -66,6 +69,7 @@ class MemoryRunTable:
         self._database = database
         self._clock = clock
         self._max_pending = max_pending
+        self._share = max(1, math.ceil(max_pending / 2))
         self._concurrency = concurrency
         self._queue_of = queue_of
         self._patience = Patience(patience)
@@ -75,8 +79,11 @@ class MemoryRunTable:
         self._entries: dict[str, Entry] = {}
         self._arriving: dict[str, tuple[str, asyncio.Task[Run]]] = {}
         self._backlog = 0
-        self._ready = Lines()
-        self._abandoned = Lines()
+        self._shares = Shares()
+        self._ready = Lines(self._shares)
+        self._abandoned = Lines(Shares())
+        # How many pending runs each client has started, those being recorded too.
+        self._started: Counter[str] = Counter()
         self._delayed: list[tuple[float, int, Entry]] = []
         self._held: Counter[str] = Counter()
         self._orders = itertools.count()
@@ -97,6 +104,7 @@ class MemoryRunTable:
         found = await self._database.write(journal.select)
         for run, size, _ in found:
             self._backlog += size
+            self._started[run.client] += 1
             queue = self._queue_of(run.model) or run.queue
             self._place(self._add(run, size), run if queue == run.queue else replace(run, queue=sys.intern(queue)))
         undelivered = [run for run, _, delivered in found if not delivered]
@@ -117,7 +125,7 @@ class MemoryRunTable:
         uri, recording = self._arriving.get(resource.id, (resource.uri, None))
         journal.check_collision(resource.id, uri, resource.uri)
         if recording is None:
-            self._make_room(len(resource.uri))
+            self._make_room(len(resource.uri), asker.client)
             recording = asyncio.ensure_future(self._record(resource, asker))
             self._arriving[resource.id] = resource.uri, recording
         # The others who wait for this commit do not depend on the one who asked first.
@@ -135,14 +143,16 @@ class MemoryRunTable:
             return None
         now = self._clock.monotonic()
         if now - self._ranked_at >= RANKS_VALID_S:
-            self._ranked, self._ranked_at = rank(self._entries.values()), now
+            self._ranked, self._ranked_at = rank(self._entries.values(), self._shares), now
         return entry.rank or self._ranked[entry.run.queue] + 1
 
     async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
         """See `RunTable.claim`: the first in turn whose model is below its limit and whose delay is over."""
-        entry = self._next(queues)
-        if entry is None:
+        found = self._next(queues)
+        if found is None:
             return None
+        entry, client = found
+        entry.charged = client
         claimed = step(entry.run, Event.claim, self._clock.now())
         resource = self._resource(claimed)
         self._place(entry, claimed)
@@ -199,8 +209,19 @@ class MemoryRunTable:
     def join(self, id: str, asker: Asker) -> None:
         """See `Interest.join`."""
         entry = self._entries.get(id)
-        if entry is not None and asker.urgency < entry.run.urgency:
+        if entry is None:
+            return
+        lines = self._lines(entry)
+        waits = entry in lines
+        if asker.urgency < entry.run.urgency:
+            lines.leave(entry)
             entry.run = replace(entry.run, urgency=asker.urgency)
+            if waits:
+                lines.join(entry)
+        if asker.client not in entry.shares and len(entry.shares) < MOST_SHARES:
+            entry.shares = (*entry.shares, sys.intern(asker.client))
+            if waits:
+                lines.stand(entry, asker.client)
 
     def counts(self) -> dict[State, int]:
         """See `Pending.counts`."""
@@ -245,14 +266,23 @@ class MemoryRunTable:
         for model, number in Counter(run.model for run in runs).items():
             log.info("runs cancelled: their model's version is retired", model=model, runs=number)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, client: str) -> None:
         while self._is_full(size):
             abandoned = self._abandoned.oldest()
             if abandoned is None:
                 pending = len(self._entries) + len(self._arriving)
                 raise OverCapacity(f"{pending} runs are pending.", retry_after=RETRY_AFTER_S)
             self._drop(abandoned)
+        # Nobody in particular has no share: that is whoever asks within the process.
+        while client and self._started[client] >= self._share:
+            abandoned = self._abandoned.oldest(client)
+            if abandoned is None:
+                raise ShareExhausted(
+                    f"{self._share} runs are pending that this client has started.", retry_after=RETRY_AFTER_S
+                )
+            self._drop(abandoned)
         self._backlog += size
+        self._started[client] += 1
 
     def _is_full(self, size: int) -> bool:
         pending = len(self._entries) + len(self._arriving)
@@ -278,6 +308,7 @@ class MemoryRunTable:
             self._place(self._add(run, len(resource.uri)), run)
         except BaseException:
             self._backlog -= len(resource.uri)
+            self._unstart(client)
             raise
         finally:
             del self._arriving[resource.id]
@@ -302,10 +333,12 @@ class MemoryRunTable:
         if run.ended:
             del self._entries[run.id]
             self._backlog -= entry.size
+            self._unstart(run.client)
             self._patience.forget(run.id)
         elif run.state is State.running:
             entry.held = True
             self._held[run.model] += 1
+            self._ready.begin(entry.charged)
         elif run.delay:
             heapq.heappush(self._delayed, (self._clock.monotonic() + run.delay, entry.order, entry))
         else:
@@ -317,9 +350,15 @@ class MemoryRunTable:
             self._lines(entry).leave(entry)
             return
         entry.held = False
+        self._ready.end(entry.charged)
         self._held[run.model] -= 1
         if not self._held[run.model]:
             del self._held[run.model]
+
+    def _unstart(self, client: str) -> None:
+        self._started[client] -= 1
+        if not self._started[client]:
+            del self._started[client]
 
     def _enqueue(self, entry: Entry, *, first: bool) -> None:
         self._lines(entry).join(entry, first=first)
@@ -341,7 +380,7 @@ class MemoryRunTable:
     def _lines(self, entry: Entry) -> Lines:
         return self._abandoned if entry.abandoned else self._ready
 
-    def _next(self, queues: Collection[str]) -> Entry | None:
+    def _next(self, queues: Collection[str]) -> tuple[Entry, str] | None:
         now = self._clock.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             entry = heapq.heappop(self._delayed)[2]

@@ -16,6 +16,7 @@ from etagere.testing.prints import PrintsContract
 from etagere.testing.result_queue import ResultQueueContract
 from etagere.testing.run_table import RunTableContract
 from etagere.testing.samples import ManualClock
+from etagere.testing.shares import SharesContract
 from etagere.testing.stored import StoredContract
 from etagere.testing.variants import VariantsContract
 
@@ -29,6 +30,7 @@ __all__ = [
     "PrintsContract",
     "ResultQueueContract",
     "RunTableContract",
+    "SharesContract",
     "StoredContract",
     "VariantsContract",
 ]
