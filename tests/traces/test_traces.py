@@ -75,7 +75,6 @@ def test_a_request_its_run_and_what_the_model_does_are_of_one_trace(
         "http.request.method": "GET",
         "http.route": "/{model}",
         "http.response.status_code": 202,
-        "network.protocol.version": "1.1",
         "url.scheme": "http",
         "url.path": f"/{model}",
         "etagere.answer": "started",
@@ -218,6 +217,26 @@ def test_the_last_spans_are_sent_at_the_stop(tmp_path: Path) -> None:
             server.get("/-/health/live")
         (span,) = collector.spans
         assert (span.name, span.resource["service.name"]) == ("GET /-/{page}", "tides")
+
+
+def test_an_attempt_that_a_stop_ends_is_told_of_and_the_next_one_has_the_same_parent(
+    tmp_path: Path, gates: Gates
+) -> None:
+    gate = gates.new()
+    with Collector() as collector:
+        env = {**collector.env, **gates.env}
+        trace, _, fields = new_trace()
+        with Server.serve(MODELS, tmp_path / "data", env=env) as server:
+            tag = get(server, f"/gated?gate={gate}", fields).etag
+            while "running" not in server.get(f"/gated?gate={gate}", tag)["Run-Status"]:
+                pass
+        with Server.serve(MODELS, tmp_path / "data", env=env) as server:
+            gates.open(gate)
+            assert server.result(f"/gated?gate={gate}").status == 200
+        request, *runs = (span for span in collector.spans if span.trace == trace)
+    assert [run.attributes["etagere.outcome"] for run in runs] == ["released", "succeeded"]
+    assert {run.parent for run in runs} == {request.id}
+    assert not any(run.failed for run in runs)
 
 
 def answers_as_ever(server: Server) -> None:

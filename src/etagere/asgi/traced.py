@@ -53,7 +53,6 @@ class Traced:
             "http.request.method": method if method in _METHODS else "_OTHER",
             "url.scheme": scope.get("scheme", "http"),
             "url.path": sent_path(scope),
-            "network.protocol.version": scope.get("http_version", "1.1"),
         }
         name = method
         if method not in _METHODS:
@@ -72,13 +71,16 @@ def route_of(path: str) -> str | None:
     """The kind of path that one below the root is; None where there is nothing of that form."""
     if path in OWN_PATHS:
         return path
-    first, _, rest = path[1:].partition("/")
-    if first == "-":
-        return "/-/{page}"
-    if first == "r" and rest:
-        last = rest.partition("/")[2]
-        return "/r/{id}" if not last else f"/r/{{id}}/{last}" if last in ("status", "events") else None
-    return "/{model}" if first and not rest else None
+    match path[1:].split("/", 3):
+        case ["-", *_]:
+            return "/-/{page}"
+        case ["r", id] if id:
+            return "/r/{id}"
+        case ["r", id, "status" | "events" as last] if id:
+            return f"/r/{{id}}/{last}"
+        case [model] if model:
+            return "/{model}"
+    return None
 
 
 def _context(scope: Scope) -> Context | None:
