@@ -51,10 +51,14 @@ class Attempt:
 
     def __init__(self, span: Span) -> None:
         self._span = span
+        self._told = False
         self.traceparent = traceparent(span)
 
     def tell(self, outcome: str, *, failed: bool) -> None:
         """See `Attempted`."""
+        if self._told:
+            return
+        self._told = True
         self._span.set_attribute("etagere.outcome", outcome)
         if failed:
             self._span.set_status(Status(StatusCode.ERROR))

@@ -17,7 +17,7 @@ class Attempted(Protocol):
         ...
 
     def tell(self, outcome: str, *, failed: bool) -> None:
-        """What came of it."""
+        """What came of it. The first word counts: an outcome that is handed over stays one, whatever ends the rest."""
         ...
 
 

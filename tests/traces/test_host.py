@@ -113,6 +113,14 @@ async def test_each_attempt_has_a_span(place: Place, exported: InMemorySpanExpor
     assert not any(span.events or span.status.description for span in spans), "what a model says is its owner's"
 
 
+async def test_an_outcome_that_is_handed_over_stays_one(exported: InMemorySpanExporter) -> None:
+    with Tracing().attempt(RUN) as attempt:
+        attempt.tell("succeeded", failed=False)
+        attempt.tell("lost", failed=True)
+    (span,) = exported.get_finished_spans()
+    assert ((span.attributes or {})["etagere.outcome"], span.status.is_ok) == ("succeeded", True)
+
+
 async def test_what_is_no_run_any_more_and_what_has_no_room_are_told_of(
     place: Place, exported: InMemorySpanExporter
 ) -> None:
