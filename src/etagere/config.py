@@ -84,6 +84,7 @@ class Settings(BaseModel):
     memory_cache_size: ByteSize = Field(ByteSize(64 * MIB), description="Bodies in use that are held in memory.")
     access_log: bool = Field(False, description="Log each request.")
     log_json: bool = Field(False, description="Log JSON, an object a line.")
+    traces: bool = Field(False, description="Send traces by OTLP; OTEL_* variables say where to.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
     @field_validator("allowed_hosts", "trusted_proxies", "jwt", mode="before")

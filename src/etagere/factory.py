@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from etagere.config import Settings
-from etagere.core.clients import Access
 from etagere.errors import BrokenDatabase, Problem, StartError
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from etagere.asgi.app import Application
     from etagere.asgi.cors import Cors
     from etagere.asgi.responses import Scope, Send
+    from etagere.asgi.traced import Traced
     from etagere.caches.sqlite import SqliteCache
     from etagere.control import Control
     from etagere.core.representation import Resource
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from etagere.engines.local import LocalEngine
     from etagere.identity import Identify
     from etagere.locator import Locator
+    from etagere.otel import Tracing
     from etagere.pacer import Pacer
     from etagere.runs.memory import MemoryRunTable
     from etagere.runs.outbox import Outbox
@@ -55,7 +55,7 @@ class SystemClock:
 class Running:
     """A service at work, and what it takes to stop it."""
 
-    application: Application | Cors | AccessLog
+    application: Application | Cors | AccessLog | Traced
     service: Service
     _engine: LocalEngine
     _background: tuple[asyncio.Task[None], ...]
@@ -64,6 +64,7 @@ class Running:
     _deriver: Deriver
     _control: Control
     _database: Database
+    _tracing: Tracing | None
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
@@ -77,6 +78,8 @@ class Running:
         await self._supervisor.close()
         await self._cache.close()
         await self._database.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
 
 async def start(registry: Registry, settings: Settings, identify: Identify | None = None) -> Running:
@@ -87,19 +90,25 @@ async def start(registry: Registry, settings: Settings, identify: Identify | Non
     Raises:
         StartError: the data directory is locked or not to be written, or the models do not import.
     """
+    tracing = _tracing() if settings.traces else None
     try:
-        return await _begin(registry, settings, identify)
-    except BrokenDatabase:
-        # Opening it again sets it aside.
-        return await _begin(registry, settings, identify)
+        try:
+            return await _begin(registry, settings, identify, tracing)
+        except BrokenDatabase:
+            # Opening it again sets it aside.
+            return await _begin(registry, settings, identify, tracing)
+    except BaseException:
+        if tracing is not None:
+            await tracing.close()
+        raise
 
 
-async def _begin(registry: Registry, settings: Settings, identify: Identify | None) -> Running:
+async def _begin(registry: Registry, settings: Settings, identify: Identify | None, tracing: Tracing | None) -> Running:
     from etagere.database import Database
 
     database = await Database.open(settings.data)
     try:
-        return await _assemble(registry, settings, database, SystemClock(), identify)
+        return await _assemble(registry, settings, database, SystemClock(), identify, tracing)
     except BaseException as error:
         await database.close()
         if database.broken:
@@ -117,11 +126,16 @@ async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
 
 
 async def _assemble(
-    registry: Registry, settings: Settings, database: Database, clock: SystemClock, identify: Identify | None
+    registry: Registry,
+    settings: Settings,
+    database: Database,
+    clock: SystemClock,
+    identify: Identify | None,
+    tracing: Tracing | None,
 ) -> Running:
     from importlib.metadata import version
 
-    from etagere import front
+    from etagere import front, source
     from etagere.asked import Asked
     from etagere.caches.prints import SqlitePrints
     from etagere.caches.sqlite import SqliteCache
@@ -132,6 +146,7 @@ async def _assemble(
     from etagere.operations import Operations
     from etagere.runs.outbox import Outbox
     from etagere.service import Service
+    from etagere.traces import UNTRACED
     from etagere.waiters import Waiters
     from etagere.worker import Worker
 
@@ -140,14 +155,15 @@ async def _assemble(
         pacer.forget(id)
 
     identity = front.identity(settings, clock, identify)
-    registry, retired = await _versions(registry, database, settings)
+    registry, retired = await source.versions(registry, database, settings)
     runs = _run_table(registry, settings, database, clock, ended)
     outbox, prints, waiters = Outbox(database), SqlitePrints(database), Waiters(settings.max_waiting)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     pacer = await _pacer(registry, settings.runs, database, runs, clock)
     await _take_up(database, outbox, runs, cache, clock)
     supervisor = await _supervisor(registry, settings, database, clock)
-    worker = Worker(registry, runs, outbox, supervisor, clock, prints, cancelled=ended)
+    traces = tracing or UNTRACED
+    worker = Worker(registry, runs, outbox, supervisor, clock, prints, cancelled=ended, traces=traces)
     engine = LocalEngine(worker, {model.options.queue for model in registry.models.values()}, settings.runs)
     done, largest, tally = partial(_settled, engine, ended), settings.max_result, Tally()
     collector = Collector(registry, outbox, cache, cache, runs, clock, pacer, tally, max_result=largest, settled=done)
@@ -162,8 +178,28 @@ async def _assemble(
     control = Control(settings.data, operations)
     await control.start()
     measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
-    application = front.application(service, operations, measured, settings, identity, retired)
-    return Running(application, service, engine, background, supervisor, cache, deriver, control, database)
+    application = _traced(front.application(service, operations, measured, settings, identity, retired), tracing)
+    return Running(application, service, engine, background, supervisor, cache, deriver, control, database, tracing)
+
+
+def _tracing() -> Tracing:
+    try:
+        from etagere.otel import Tracing
+    except ImportError as error:
+        raise StartError(
+            f'traces need OpenTelemetry, and {error.name} is not there: pip install "etagere[otel]"'
+        ) from None
+    return Tracing()
+
+
+def _traced(
+    application: Application | Cors | AccessLog, tracing: Tracing | None
+) -> Application | Cors | AccessLog | Traced:
+    if tracing is None:
+        return application
+    from etagere.asgi.traced import Traced
+
+    return Traced(application, tracing.tracer)
 
 
 def _run_table(
@@ -277,27 +313,3 @@ def _is_needless(registry: Registry, key: str) -> bool:
     """Whether a run that nobody asks for any more is not to be computed."""
     model = registry.models.get(key)
     return model is not None and model.options.abandon == "kill"
-
-
-async def _versions(
-    registry: Registry, database: Database, settings: Settings
-) -> tuple[Registry, Mapping[str, Access]]:
-    """The registry under the versions to serve; and the keys of versions that were served once, and their access."""
-    from etagere.source import source_hash
-
-    if settings.dev:
-        return registry.with_versions(lambda model: f"{model.version}.{source_hash(model)}"), {}
-    rows = database.rows("SELECT model, hash, access FROM source")
-    known: dict[str, str] = {key: hash for key, hash, _ in rows}
-    # The hash of a source depends on the Python that read it, so one of another cannot be compared.
-    python = f"{sys.version_info.major}.{sys.version_info.minor}:"
-    hashes = {key: python + source_hash(model) for key, model in registry.models.items()}
-    first = {key: old if (old := known.get(key, "")).startswith(python) else found for key, found in hashes.items()}
-    for key, found in hashes.items():
-        if first[key] != found:
-            log.warning("the model's source changed and its version did not: old results go on being served", model=key)
-    access = {key: model.options.access or settings.access for key, model in registry.models.items()}
-    keep = "INSERT OR REPLACE INTO source (model, hash, access) VALUES (?, ?, ?)"
-    entries = [(key, hash, access[key]) for key, hash in first.items()]
-    await database.write(lambda connection: connection.executemany(keep, entries))
-    return registry, {key: Access(access) for key, _, access in rows if key not in hashes}

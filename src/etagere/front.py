@@ -109,7 +109,7 @@ def application(
         Operate(operations),
         templates,
         max_target=settings.max_target,
-        log=settings.access_log,
+        log=settings.access_log or settings.traces,
     )
     served = Cors(answering, settings.cors_origins) if settings.cors_origins else answering
     return AccessLog(served) if settings.access_log else served

@@ -17,6 +17,7 @@ from etagere.model import Registry
 from etagere.ports import Clock, Prints, ResultQueue, RunTable
 from etagere.supervisor.attempt import Crashed, Order, Superseded
 from etagere.supervisor.supervisor import Supervisor
+from etagere.traces import UNTRACED, Attempted, Traces
 
 log = get_logger("etagere.worker")
 
@@ -45,6 +46,7 @@ class Worker:
         prints: Prints,
         *,
         cancelled: Callable[[str], None],
+        traces: Traces = UNTRACED,
     ) -> None:
         self._registry = registry
         self._runs = runs
@@ -53,43 +55,53 @@ class Worker:
         self._clock = clock
         self._prints = prints
         self._cancelled = cancelled
+        self._traces = traces
         self.draining = False
 
     async def work(self, queues: Collection[str]) -> None:
         """Run attempts until no run of these queues is eligible."""
         while not self.draining and (claimed := await self._runs.claim(queues)):
-            await self._attempt(*claimed)
+            with self._traces.attempt(claimed[0]) as span:
+                await self._attempt(*claimed, span)
 
-    async def _attempt(self, run: Run, resource: Resource) -> None:
+    async def _attempt(self, run: Run, resource: Resource, span: Attempted) -> None:
         try:
-            order = self._order(run, resource)
+            order = self._order(run, resource, span.traceparent)
             # Without a fraction a report is the renewal of the attempt.
             report = partial(self._runs.report, run.id, run.attempt)
             async with self._supervisor.run(order, report, report) as outcome:
                 await self._results.put(outcome)
                 _tell(run, outcome)
+                span.tell(str(outcome.kind), failed=outcome.kind not in _QUIET)
         except _Stale as stale:
+            span.tell("cancelled", failed=False)
             await self._runs.advance(run.id, Event.cancel, run.attempt)
             self._cancelled(run.id)
             log.warning("run cancelled", id=run.id, model=run.model, reason=str(stale))
         except Crashed as crash:
+            span.tell("crashed", failed=True)
             await self._put_back(run, resource, Event.crash, crash.detail, crash.output)
         except LostProcess as lost:
+            span.tell("lost", failed=True)
             await self._put_back(run, resource, Event.lose, str(lost), "")
         except Superseded:
+            span.tell("superseded", failed=False)
             await self._leave(run)
         except asyncio.CancelledError:
+            span.tell("released", failed=False)
             await asyncio.shield(self._runs.advance(run.id, Event.release, run.attempt))
             raise
         except OSError as error:
             # Whatever the run itself did is an outcome: this is the machine's, and may take a while.
+            span.tell("postponed", failed=True)
             await self._runs.advance(run.id, Event.postpone, run.attempt)
             log.error("no attempt can be made now", id=run.id, model=run.model, reason=str(error))
         except Exception as fault:
+            span.tell("lost", failed=True)
             await self._put_back(run, resource, Event.lose, repr(fault), "")
             log.exception("a fault of the service's own", id=run.id)
 
-    def _order(self, run: Run, resource: Resource) -> Order:
+    def _order(self, run: Run, resource: Resource, trace: str) -> Order:
         model = self._registry.models.get(run.model)
         if model is None:
             raise _Stale("its model's version is retired")
@@ -99,7 +111,7 @@ class Worker:
             raise _Stale(f"its parameters are not valid for the model any more: {problem.detail}") from None
         if today.id != run.id:
             raise _Stale(f"its parameters are now those of {today.id}: the model changed, and its version did not")
-        return Order.of(model, bound, run.attempt, resource.tenant)
+        return Order.of(model, bound, run.attempt, resource.tenant, trace)
 
     async def _leave(self, run: Run) -> None:
         current = self._runs.get(run.id)

@@ -64,11 +64,12 @@ class Bench:
         time_limit: float = 60.0,
         memory_limit: int | None = None,
         media_type: str | None = None,
+        trace: str = "",
         **parameters: Any,
     ) -> AsyncIterator[Outcome]:
         """A run whose outcome is known, with its process until this is left."""
         resource = Resource(self._prefix + id, "", f"{model}@1")
-        order = Order(resource, 1, orjson.dumps(parameters), time_limit, memory_limit, media_type)
+        order = Order(resource, 1, orjson.dumps(parameters), time_limit, memory_limit, media_type, trace)
         async with self.supervisor.run(order, report, renew) as outcome:
             yield outcome
 

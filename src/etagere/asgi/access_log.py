@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 
+from etagere.asgi.request import sent_path
 from etagere.asgi.responses import ANSWER, CLIENT, Receive, Response, Scope, Send
 from etagere.core.tally import Answered
 from etagere.logs import get_logger
@@ -37,10 +37,10 @@ class AccessLog:
         log.info(
             "request",
             method=scope["method"],
-            path=_path(scope),
+            path=sent_path(scope),
             status=statuses[-1] if statuses else None,
             ms=spent,
-            **_about(scope.get(ANSWER)),
+            **about(scope.get(ANSWER)),
             client=_client(scope),
         )
 
@@ -54,7 +54,8 @@ def _client(scope: Scope) -> str | None:
     return peer[0] if peer else None
 
 
-def _about(response: Response | None) -> dict[str, str | None]:
+def about(response: Response | None) -> dict[str, str | None]:
+    """The kind of the answer, and the id of the resource that it is about."""
     if response is None:
         return {}
     return {"answer": str(response.answer), "id": response.pending or _ended(response)}
@@ -66,9 +67,3 @@ def _ended(response: Response) -> str | None:
         tag = next((value for name, value in response.headers if name == b"etag"), b"")
         return tag.decode("ascii").strip('"').partition(".")[0] or None
     return response.problem.get("id") if response.problem else None
-
-
-def _path(scope: Scope) -> str:
-    """The path as it was sent. What would not have had to be encoded there, such as a control character, is now."""
-    raw = scope.get("raw_path")
-    return quote(scope["path"]) if raw is None else quote(raw.partition(b"?")[0], safe="/%:@!$&'()*+,;=")

@@ -47,7 +47,7 @@ class Application:
     """Answers requests.
 
     `resources` are those of the models; `pages` answers for everything else, `operate` does what operators ask for,
-    `people` renders problems for a person. With `log` an `AccessLog` around it finds the response in the scope.
+    `people` renders problems for a person. With `log` those around it find the response in the scope.
     """
 
     def __init__(

@@ -69,6 +69,11 @@ def raw_path(scope: Scope) -> bytes:
     return raw if raw.startswith(b"/") else origin_form(raw)
 
 
+def sent_path(scope: Scope) -> str:
+    """The path as it was sent. What would not have had to be encoded there, such as a control character, is now."""
+    return quote(raw_path(scope).partition(b"?")[0], safe="/%:@!$&'()*+,;=")
+
+
 def path_of(scope: Scope) -> str:
     """The path below the mount point, still percent-encoded."""
     root = root_of(scope)

@@ -47,7 +47,8 @@ class Order:
     """One attempt to make.
 
     `parameters` is the canonical JSON object, `time_limit` in seconds, `memory_limit` in bytes,
-    `media_type` that of its primary format, declared or known from what a function returns.
+    `media_type` that of its primary format, declared or known from what a function returns. `trace` is
+    the traceparent that its process gets, if there is one.
     """
 
     resource: Resource
@@ -56,14 +57,15 @@ class Order:
     time_limit: float
     memory_limit: int | None
     media_type: str | None
+    trace: str = ""
 
     @classmethod
-    def of(cls, model: Model, bound: Bound, attempt: int, tenant: str = "") -> Order:
+    def of(cls, model: Model, bound: Bound, attempt: int, tenant: str = "", trace: str = "") -> Order:
         """An attempt to run a model with these parameters, for this tenant if it is private, within its own limits."""
         options = model.options
         media_type = options.media_type if model.function is None else model.media_type
         limits = options.time_limit, options.memory_limit, media_type
-        return cls(model.resource(bound, tenant), attempt, bound.json, *limits)
+        return cls(model.resource(bound, tenant), attempt, bound.json, *limits, trace)
 
 
 @dataclass(frozen=True, slots=True)

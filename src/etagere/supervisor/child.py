@@ -80,9 +80,11 @@ def separate(parent: int) -> None:
     gc.enable()
 
 
-def enter(directory: Path) -> None:
-    """Give it a run's environment and standard streams."""
+def enter(directory: Path, trace: str) -> None:
+    """Give it a run's environment and standard streams; `trace` is its traceparent, or empty."""
     describe(directory)
+    if trace:
+        os.environ["TRACEPARENT"] = trace
     _redirect(directory / "output", os.O_WRONLY, 1, 2)
 
 

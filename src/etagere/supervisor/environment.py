@@ -14,12 +14,17 @@ _THREAD_VARIABLES = (
 )
 
 
+_TRACE_VARIABLES = frozenset({"TRACEPARENT", "TRACESTATE"})
+"""How a process is told which trace it belongs to: those of the service are no run's."""
+
+
 def threads(count: int) -> dict[str, str]:
     """What fixes the threads of the BLAS and OpenMP libraries, if it is set before they are loaded."""
     return dict.fromkeys(_THREAD_VARIABLES, str(count))
 
 
 def for_models(environment: Mapping[str, str], count: int = 1, seed: int = 0) -> dict[str, str]:
-    """The service's environment without its own settings, with so many threads and a fixed hash seed."""
-    kept = {name: value for name, value in environment.items() if not name.startswith("ETAGERE_")}
+    """The service's environment without its own settings and trace, with so many threads and a fixed hash seed."""
+    left_out = {name for name in environment if name.startswith("ETAGERE_")} | _TRACE_VARIABLES
+    kept = {name: value for name, value in environment.items() if name not in left_out}
     return {**kept, **threads(count), "PYTHONHASHSEED": str(seed)}

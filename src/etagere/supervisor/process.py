@@ -127,11 +127,11 @@ class _Incarnation(asyncio.Protocol):
         self._send(description)
         return await self.ready
 
-    def run(self, model: str, directory: Path) -> Process:
+    def run(self, model: str, directory: Path, trace: str) -> Process:
         """Let it start a run."""
         self._tokens += 1
         process = self._processes[self._tokens] = Process()
-        self._send({"start": self._tokens, "model": model, "directory": str(directory)})
+        self._send({"start": self._tokens, "model": model, "directory": str(directory), "trace": trace})
         if not self._beating:
             self._beating, self._unanswered = True, 0
             self._loop.call_later(_BEAT_SECONDS, self._beat)
@@ -232,13 +232,13 @@ class Warm:
         """
         await self._live()
 
-    async def run(self, model: str, directory: Path) -> Process:
-        """Start a run of `model` (`name@version`) in its prepared directory.
+    async def run(self, model: str, directory: Path, trace: str) -> Process:
+        """Start a run of `model` (`name@version`) in its prepared directory; `trace` is its traceparent, or empty.
 
         Raises:
             ImportFailed: the warm process had died, and the models do not import any more.
         """
-        return (await self._live()).run(model, directory)
+        return (await self._live()).run(model, directory, trace)
 
     async def close(self) -> None:
         """End it and every run; they are lost."""

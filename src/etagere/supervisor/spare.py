@@ -17,7 +17,7 @@ from etagere.encoding import encode
 from etagere.parameters import Parameters
 from etagere.supervisor import child
 
-Become = Callable[[str, Path], NoReturn]
+Become = Callable[[str, Path, str], NoReturn]
 _LONGEST_ORDER = 65536
 _NOWHERE = Path(os.devnull)
 
@@ -51,7 +51,8 @@ def rehearse() -> None:
 class Spare:
     """The parent's side of it.
 
-    `let_go` closes what the process must not inherit; `become` makes it the run of a model in a directory.
+    `let_go` closes what the process must not inherit; `become` makes it the run of a model in a directory,
+    with its traceparent, or without one if that is empty.
 
     Raises:
         OSError: no process could be started.
@@ -67,10 +68,10 @@ class Spare:
             self._wait(orders, parent, become)
         os.close(orders)
 
-    def order(self, key: str, directory: Path) -> bool:
+    def order(self, key: str, directory: str, trace: str) -> bool:
         """Let it become a run; False where it is dead."""
         try:
-            os.write(self._orders, json.dumps([key, str(directory)]).encode())
+            os.write(self._orders, json.dumps([key, directory, trace]).encode())
         except BrokenPipeError:
             return False
         finally:
@@ -84,6 +85,6 @@ class Spare:
             order = os.read(orders, _LONGEST_ORDER)
             os.close(orders)
             if order:
-                key, directory = json.loads(order)
-                become(key, Path(directory))
+                key, directory, trace = json.loads(order)
+                become(key, Path(directory), trace)
         os._exit(1)

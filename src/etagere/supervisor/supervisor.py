@@ -107,7 +107,7 @@ class Supervisor:
             Fifo(directory.path / "events", attempt.events.feed) as events,
             Fifo(directory.path / "output", attempt.output.feed) as output,
         ):
-            process = await self._warm.run(order.resource.model, directory.path)
+            process = await self._warm.run(order.resource.model, directory.path, order.trace)
             status = await attempt.supervise(process, renew)
             events.drain()
             output.drain()

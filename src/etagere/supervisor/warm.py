@@ -111,18 +111,18 @@ class WarmProcess:
         messages = self._channel.receive()
         for message in messages or ():
             if "start" in message:
-                self._start(message["start"], message["model"], Path(message["directory"]))
+                self._start(message["start"], message["model"], message["directory"], message["trace"])
             else:
                 self._channel.send(**message)
         return messages is not None
 
-    def _start(self, token: int, key: str, directory: Path) -> None:
+    def _start(self, token: int, *order: str) -> None:
         try:
             spare = self._spare or self._fork()
             self._spare = None
-            if not spare.order(key, directory):
+            if not spare.order(*order):
                 spare = self._fork()
-                spare.order(key, directory)
+                spare.order(*order)
         except OSError as error:
             self._channel.send(lost=token, reason=f"no process could be started: {error.strerror}")
             return
@@ -143,10 +143,10 @@ class WarmProcess:
         os.close(self._wakeup)
         os.close(self._alarm)
 
-    def _become_run(self, key: str, directory: Path) -> NoReturn:
+    def _become_run(self, key: str, directory: Path, trace: str) -> NoReturn:
         status = 1
         try:
-            child.enter(directory)
+            child.enter(directory, trace)
             job = self._jobs[key]
             if job.function is not None and (self._threads or job.fresh or job.threads is not None):
                 child.renew(key, directory, self._description, job.threads)
