@@ -130,8 +130,8 @@ async def _assemble(
     settings: Settings,
     database: Database,
     clock: SystemClock,
-    identify: Identify | None,
-    tracing: Tracing | None,
+    identify: Identify | None = None,
+    tracing: Tracing | None = None,
 ) -> Running:
     from importlib.metadata import version
 

@@ -117,11 +117,13 @@ BY_ID = ("/r/{id}", "/r/{id}.json", "/r/{id}/status", "/r/{id}/events")
 
 
 def seen(answer: Answer, *names: str) -> tuple[int, list[tuple[str, str]], str]:
-    """All of an answer, without what names the thing that was asked for, and the time."""
+    """All of an answer, without what names the thing that was asked for, and what the server says of itself."""
     text = answer.body.decode()
     for name in names:
         text = text.replace(name, "NAME")
-    headers = [(name.lower(), value) for name, value in answer.headers.items() if name.lower() != "date"]
+    headers = [
+        (name.lower(), value) for name, value in answer.headers.items() if name.lower() not in ("date", "connection")
+    ]
     sized = [(name, "" if name == "content-length" else value) for name, value in headers]
     return answer.status, sized, text
 
