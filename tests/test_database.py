@@ -239,6 +239,7 @@ ALTER TABLE run DROP COLUMN client;
 ALTER TABLE run DROP COLUMN urgency;
 ALTER TABLE run DROP COLUMN trace;
 ALTER TABLE source DROP COLUMN access;
+DROP TABLE quota;
 """
 
 

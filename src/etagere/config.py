@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from etagere.core.clients import Access
+from etagere.core.quota import Quota
 from etagere.errors import StartError
 
 KIB = 1024
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     metrics: Literal["open", "operator"] = Field("open", description="Who may read the metrics.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may read answers; '*' allows all.")
     max_pending: int = Field(1000, ge=1, description="Runs that may be pending before new ones get 503.")
+    quota: str | None = Field(None, description="New runs that a client may start, such as 100/hour; all if not set.")
     patience: float = Field(600.0, gt=0, description="Seconds that a run is wanted for after somebody asked for it.")
     max_wait: int = Field(20, ge=0, le=3600, description="The longest wait that Prefer is granted, in seconds.")
     max_waiting: int = Field(2000, ge=0, description="Clients that may wait or follow events at the same time.")
@@ -92,6 +94,13 @@ class Settings(BaseModel):
     def _json(cls, value: object) -> object:
         """The environment has only text: a JSON array or object there."""
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("quota")
+    @classmethod
+    def _check_quota(cls, quota: str | None) -> str | None:
+        if quota is not None:
+            Quota.parse(quota)
+        return quota
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -14,19 +14,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     ├── LostProcess                 a process of ours died under a run
     ├── EncodingError               a model returned what cannot be a result
     ├── Evicted                     a representation left the cache under its variant
-    └── Problem                     an answer to a client
-        ├── MalformedRequest 400    ├── InvalidParameters 400
-        ├── Unauthorized 401        ├── ShareExhausted 429
-        ├── NotFound 404            ├── UnknownModel 404, UnknownVersion 404, UnknownFormat 404, UnknownId 404
-        ├── MethodNotAllowed 405    ├── NotAcceptable 406
-        ├── Retired 410             ├── PreconditionFailed 412
-        ├── RequestTimeout 408      ├── ContentTooLarge 413
-        ├── TargetTooLong 414       ├── UnsupportedContent 415
-        ├── RangeNotSatisfiable 416 ├── Misdirected 421
-        ├── FieldsTooLarge 431      ├── InternalError 500
-        ├── UnknownMethod 501       ├── NotCached 504
-        └── OverCapacity 503, StorageFull 503, Stopping 503, NotStarted 503, TooManyWaiting 503, Unavailable 503,
-            Crowded 503
+    └── Problem                     an answer to a client; each class has its status
 
 `Refused` stands beside the tree: a model raises it, so it is the model's word, not ours.
 """
@@ -312,6 +300,16 @@ class ShareExhausted(Problem):
     """
 
     status, type, title = 429, "share-exhausted", "This client has too many runs pending"
+
+
+class QuotaExhausted(Problem):
+    """This client has started as many runs as it may for now.
+
+    Wait for `Retry-After`, then send the same request again. Nothing was accepted. Results, and runs that are pending
+    already, do not count.
+    """
+
+    status, type, title = 429, "quota-exhausted", "This client has started too many runs"
 
 
 class FieldsTooLarge(Problem):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from etagere.config import Settings
+from etagere.core.quota import Quota
 from etagere.errors import BrokenDatabase, Problem, StartError
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -214,6 +215,7 @@ def _run_table(
         partial(_concurrency, registry),
         partial(_queue, registry),
         patience=settings.patience,
+        quota=Quota.parse(settings.quota) if settings.quota else None,
         needless=partial(_is_needless, registry),
         dropped=dropped,
     )

@@ -35,6 +35,7 @@ class RunTable(Protocol):
         Raises:
             OverCapacity: `max_pending` runs are pending already, and this would be another.
             ShareExhausted: half of `max_pending`, at least one, are pending that this client has started.
+            QuotaExhausted: this client has started as many runs as it may for now.
             StorageFull: it could not be recorded; nothing was accepted.
         """
         ...

@@ -84,6 +84,12 @@ CREATE TABLE source (
     access TEXT NOT NULL DEFAULT 'open'
 ) WITHOUT ROWID;
 
+-- When each client will have its whole quota of new runs back (seconds since the epoch).
+CREATE TABLE quota (
+    client TEXT PRIMARY KEY,
+    whole REAL NOT NULL
+) WITHOUT ROWID;
+
 -- Running totals, kept by triggers so that a rollback takes them along.
 CREATE TABLE total (
     bytes INTEGER NOT NULL,

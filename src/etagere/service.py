@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from etagere.core.media import Format
 from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation
 from etagere.core.tally import Tally
-from etagere.errors import Evicted, NotStarted, Retired, Stopping
+from etagere.errors import Evicted, NotStarted, QuotaExhausted, Retired, ShareExhausted, Stopping
 from etagere.flights import Flights
 from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
@@ -27,6 +28,9 @@ from etagere.waiters import Waiters
 
 DRAINING_S = 30
 """When to ask again where nothing is started until somebody says so, or another service has taken over."""
+
+_ITS_OWN = (ShareExhausted, QuotaExhausted)
+"""What refuses one client and not all."""
 
 log = get_logger("etagere.service")
 
@@ -105,7 +109,8 @@ class Service:
         """The same. Who asks while its run is being recorded waits for that, and parses nothing."""
         run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
-            run = await starting
+            with suppress(*_ITS_OWN):
+                run = await starting
         return Seen(run, None if run else self.cache.get(id))
 
     def tell(self, run: Run) -> tuple[Run, int | None, Pace]:
@@ -160,11 +165,18 @@ class Service:
         if decision is not Decision.start:
             return Answer(decision, run, found, tag)
         self._admit(address, may_start)
-        first = id not in self._starting
-        run = await self._starting.join(id, lambda: self._submit(start, asker))
-        if not first:
-            self.asked.join(run, asker)
-        return Answer(Decision.accepted, run, started=first)
+        run, started = await self._start(id, start, asker)
+        return Answer(Decision.accepted, run, started=started)
+
+    async def _start(self, id: str, start: Start, asker: Asker) -> tuple[Run, bool]:
+        """A new run, or the one that is being started, and whether it was this request that did."""
+        while (starting := self._starting.current(id)) is not None:
+            # What keeps another client from it does not keep this one.
+            with suppress(*_ITS_OWN):
+                run = await starting
+                self.asked.join(run, asker)
+                return run, False
+        return await self._starting.join(id, lambda: self._submit(start, asker)), True
 
     def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:

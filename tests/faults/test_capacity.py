@@ -76,6 +76,28 @@ def test_a_client_starts_half_of_it_and_a_restart_knows(gates: Gates, tmp_path: 
         assert {answer.status for answer in service.results(targets).values()} == {200}
 
 
+def test_a_quota_is_a_clients_own_and_a_restart_knows_it(gates: Gates, tmp_path: Path) -> None:
+    mine, theirs = {"X_Forwarded_For": "192.0.2.1"}, {"X_Forwarded_For": "192.0.2.2"}
+    with gates.service(tmp_path / "data", "--runs", "1", quota="2/day", trusted_proxies=PROXIES) as service:
+        names = [gates.new() for _ in range(4)]
+        first, second, third, fourth = [f"/gated?gate={name}" for name in names]
+        assert [service.get(target, **mine).status for target in (first, second, third)] == [202, 202, 429]
+        assert service.get(third, **theirs).status == 202
+        assert service.get(third, **mine).status == 202, "a join"
+        for _ in range(2):
+            refused = service.get(fourth, **mine)
+            assert (refused.status, refused.json()["type"]) == (429, "/-/problems/quota-exhausted")
+            assert refused["RateLimit-Policy"] == '"runs";q=2;w=86400'
+            assert 43_000 < int(refused["Retry-After"]) <= 43_200
+            assert refused["RateLimit"] == f'"runs";r=0;t={refused["Retry-After"]}'
+            assert service.get(first, **mine).status == 202, "a join"
+            service.kill()
+            service.start()
+        assert service.get(fourth, **theirs).status == 202
+        assert service.get("/gated?gate=another", **theirs).status == 429
+        gates.open(*names)
+
+
 def test_capacity_is_what_a_restart_finds(gates: Gates, tmp_path: Path) -> None:
     with gates.service(tmp_path / "data", "--runs", "1", max_pending=3, trusted_proxies=PROXIES) as service:
         names = [gates.new() for _ in range(3)]

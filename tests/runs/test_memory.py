@@ -15,7 +15,7 @@ from etagere.core.lifecycle import LOSSES_ALLOWED, Event, Run, State
 from etagere.core.representation import Resource
 from etagere.database import Database
 from etagere.errors import InternalError, OverCapacity, StorageFull
-from etagere.runs import journal, memory
+from etagere.runs import admission, journal
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
 from etagere.testing import RunTableContract, SharesContract
@@ -326,7 +326,7 @@ async def test_claims_and_positions_are_fast_with_ten_thousand_queued(database: 
 async def test_pending_uris_are_bounded_in_bytes_too(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "LARGEST_BACKLOG", 1000)
+    monkeypatch.setattr(admission, "LARGEST_BACKLOG", 1000)
     long = [Resource(name, f"/heat@1?{name}={'0' * 390}", "heat@1") for name in "abcd"]
     service = Service(tmp_path, clock)
     table = await service.start()
@@ -345,7 +345,7 @@ async def test_pending_uris_are_bounded_in_bytes_too(
 async def test_one_that_is_larger_than_all_that_may_be_pending_is_accepted_alone(
     table: MemoryRunTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "LARGEST_BACKLOG", 10)
+    monkeypatch.setattr(admission, "LARGEST_BACKLOG", 10)
     assert await table.submit(resource("a"))
     with pytest.raises(OverCapacity):
         await table.submit(resource("b"))

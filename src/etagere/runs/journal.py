@@ -23,8 +23,10 @@ def check_collision(id: str, stored: str, given: str) -> None:
         raise InternalError(f"Two canonical URIs have the id {id}.")
 
 
-def insert(connection: apsw.Connection, run: Run, uri: str) -> None:
-    """Record a new run."""
+def insert(connection: apsw.Connection, run: Run, uri: str, whole: float | None = None) -> None:
+    """Record a new run, and `whole` of its client's quota."""
+    if whole is not None:
+        connection.execute("INSERT OR REPLACE INTO quota (client, whole) VALUES (?, ?)", (run.client, whole))
     row = connection.execute("SELECT uri FROM run WHERE id = ?", (run.id,)).fetchone()
     if row is not None:
         check_collision(run.id, row[0], uri)
@@ -55,6 +57,13 @@ def forget_answered(connection: apsw.Connection, now: float) -> None:
         " (SELECT id FROM representation UNION ALL SELECT id FROM failure WHERE expires > ?)",
         (now,),
     )
+
+
+def quotas(connection: apsw.Connection, now: float) -> list[tuple[str, float]]:
+    """What is recorded of quotas; of clients that have theirs back, nothing is from now on."""
+    connection.execute("DELETE FROM quota WHERE whole <= ?", (now,))
+    rows: Any = connection.execute("SELECT client, whole FROM quota")
+    return list(rows)
 
 
 def select(connection: apsw.Connection) -> list[tuple[Run, int, bool]]:

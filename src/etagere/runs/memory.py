@@ -22,23 +22,22 @@ from operator import attrgetter
 from etagere.core.clients import NOBODY, Asker
 from etagere.core.lifecycle import Event, Run, State, step
 from etagere.core.pacing import Places
+from etagere.core.quota import Quota
 from etagere.core.representation import Resource
 from etagere.core.tally import Overview
 from etagere.database import Database
-from etagere.errors import InternalError, OverCapacity, ShareExhausted, StorageFull
+from etagere.errors import InternalError, Problem, StorageFull
 from etagere.logs import get_logger
 from etagere.ports import Clock
 from etagere.runs import journal
+from etagere.runs.admission import Admission
 from etagere.runs.ordering import Entry, Lines, overview, rank
 from etagere.runs.patience import Patience
 from etagere.runs.shares import Shares
 
-RETRY_AFTER_S = 5
 RANKS_VALID_S = 1.0
 MOST_SHARES = 8
 """In the shares of so many clients a run stands; those who come later wait for one of them."""
-LARGEST_BACKLOG = 256 * 1024 * 1024
-"""So many bytes of canonical URIs may be pending: a QUERY may bring megabytes."""
 
 log = get_logger("etagere.runs")
 
@@ -51,7 +50,7 @@ class MemoryRunTable:
 
     A queued run that nobody has asked for during `patience`, in seconds, goes behind all others. It is dropped where
     it takes the place of another, and if `needless` says of its model that what nobody wants is not to be computed.
-    `dropped` is told the ids, and those that an operator cancels.
+    `dropped` is told the ids, and those that an operator cancels. `quota` is that of new runs of each client.
     """
 
     def __init__(
@@ -63,13 +62,13 @@ class MemoryRunTable:
         queue_of: Callable[[str], str | None],
         *,
         patience: float = math.inf,
+        quota: Quota | None = None,
         needless: Callable[[str], bool] = lambda _: False,
         dropped: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._max_pending = max_pending
-        self._share = max(1, math.ceil(max_pending / 2))
+        self._admission = Admission(max_pending, quota)
         self._concurrency = concurrency
         self._queue_of = queue_of
         self._patience = Patience(patience)
@@ -78,12 +77,9 @@ class MemoryRunTable:
         # In the order of their turns.
         self._entries: dict[str, Entry] = {}
         self._arriving: dict[str, tuple[str, asyncio.Task[Run]]] = {}
-        self._backlog = 0
         self._shares = Shares()
         self._ready = Lines(self._shares)
         self._abandoned = Lines(Shares())
-        # How many pending runs each client has started, those being recorded too.
-        self._started: Counter[str] = Counter()
         self._delayed: list[tuple[float, int, Entry]] = []
         self._held: Counter[str] = Counter()
         self._orders = itertools.count()
@@ -100,11 +96,12 @@ class MemoryRunTable:
         many: they stay pending until the caller hands over their outcome, `Kind.poison`.
         """
         await self._database.write(partial(journal.forget_answered, now=self._clock.now()))
+        for client, whole in await self._database.write(partial(journal.quotas, now=self._clock.now())):
+            self._admission.load(client, whole)
         # Through the writer, so that whatever was posted before is seen.
         found = await self._database.write(journal.select)
         for run, size, _ in found:
-            self._backlog += size
-            self._started[run.client] += 1
+            self._admission.enter(run.client, size)
             queue = self._queue_of(run.model) or run.queue
             self._place(self._add(run, size), run if queue == run.queue else replace(run, queue=sys.intern(queue)))
         undelivered = [run for run, _, delivered in found if not delivered]
@@ -125,8 +122,8 @@ class MemoryRunTable:
         uri, recording = self._arriving.get(resource.id, (resource.uri, None))
         journal.check_collision(resource.id, uri, resource.uri)
         if recording is None:
-            self._make_room(len(resource.uri), asker.client)
-            recording = asyncio.ensure_future(self._record(resource, asker))
+            whole = self._admit(len(resource.uri), asker.client)
+            recording = asyncio.ensure_future(self._record(resource, asker, whole))
             self._arriving[resource.id] = resource.uri, recording
         # The others who wait for this commit do not depend on the one who asked first.
         return await asyncio.shield(recording)
@@ -266,29 +263,25 @@ class MemoryRunTable:
         for model, number in Counter(run.model for run in runs).items():
             log.info("runs cancelled: their model's version is retired", model=model, runs=number)
 
-    def _make_room(self, size: int, client: str) -> None:
-        while self._is_full(size):
-            abandoned = self._abandoned.oldest()
-            if abandoned is None:
-                pending = len(self._entries) + len(self._arriving)
-                raise OverCapacity(f"{pending} runs are pending.", retry_after=RETRY_AFTER_S)
-            self._drop(abandoned)
-        # Nobody in particular has no share: that is whoever asks within the process.
-        while client and self._started[client] >= self._share:
-            abandoned = self._abandoned.oldest(client)
-            if abandoned is None:
-                raise ShareExhausted(
-                    f"{self._share} runs are pending that this client has started.", retry_after=RETRY_AFTER_S
-                )
-            self._drop(abandoned)
-        self._backlog += size
-        self._started[client] += 1
+    def _admit(self, size: int, client: str) -> float | None:
+        """Count another run in, dropping abandoned ones for it; returned is what is to be recorded of a quota."""
+        whole = self._admission.charge(client, self._clock.now())
+        try:
+            while full := self._admission.full(size):
+                self._drop(self._abandoned.oldest(), full)
+            while exhausted := self._admission.exhausted(client):
+                self._drop(self._abandoned.oldest(client), exhausted)
+        except Problem:
+            self._admission.refund(client)
+            raise
+        self._admission.enter(client, size)
+        return whole
 
-    def _is_full(self, size: int) -> bool:
-        pending = len(self._entries) + len(self._arriving)
-        return pending >= self._max_pending or (pending > 0 and self._backlog + size > LARGEST_BACKLOG)
-
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: Entry | None, otherwise: Problem | None = None) -> None:
+        """Let a run go; where there is none, raise the other thing."""
+        if entry is None:
+            assert otherwise is not None
+            raise otherwise
         cancelled = step(entry.run, Event.cancel, self._clock.now())
         self._place(entry, cancelled)
         # Nobody waits for that: a restart that does not find it computes what nobody has asked for.
@@ -296,7 +289,7 @@ class MemoryRunTable:
         self._dropped(cancelled.id)
         log.info("run dropped: nobody asks for it", id=cancelled.id, model=cancelled.model)
 
-    async def _record(self, resource: Resource, asker: Asker) -> Run:
+    async def _record(self, resource: Resource, asker: Asker, whole: float | None) -> Run:
         names = sys.intern(resource.model), sys.intern(resource.queue)
         client = sys.intern(asker.client)
         run = Run(
@@ -304,11 +297,11 @@ class MemoryRunTable:
             tenant=resource.tenant,
         )  # fmt: skip
         try:
-            await self._database.write(partial(journal.insert, run=run, uri=resource.uri))
+            await self._database.write(partial(journal.insert, run=run, uri=resource.uri, whole=whole))
             self._place(self._add(run, len(resource.uri)), run)
         except BaseException:
-            self._backlog -= len(resource.uri)
-            self._unstart(client)
+            self._admission.leave(client, len(resource.uri))
+            self._admission.refund(client)
             raise
         finally:
             del self._arriving[resource.id]
@@ -332,8 +325,7 @@ class MemoryRunTable:
         entry.run = run
         if run.ended:
             del self._entries[run.id]
-            self._backlog -= entry.size
-            self._unstart(run.client)
+            self._admission.leave(run.client, entry.size)
             self._patience.forget(run.id)
         elif run.state is State.running:
             entry.held = True
@@ -354,11 +346,6 @@ class MemoryRunTable:
         self._held[run.model] -= 1
         if not self._held[run.model]:
             del self._held[run.model]
-
-    def _unstart(self, client: str) -> None:
-        self._started[client] -= 1
-        if not self._started[client]:
-            del self._started[client]
 
     def _enqueue(self, entry: Entry, *, first: bool) -> None:
         self._lines(entry).join(entry, first=first)

@@ -47,6 +47,9 @@ _FIELDS: dict[str, Part] = {
     "Repr-Digest": _field("The SHA-256 of the whole content (RFC 9530).", pattern="^sha-256=:"),
     "Cache-Status": _field("Where the result comes from (RFC 9211).", pattern="^etagere;"),
     "Server-Timing": _field("The milliseconds of the run.", pattern="^run;dur="),
+    "RateLimit": _field("When one more run may be started (draft-ietf-httpapi-ratelimit-headers)."),
+    "RateLimit-Policy": _field("How many runs a client may start, in how many seconds."),
+    "WWW-Authenticate": _field("How to show who asks (RFC 9110 §11.6.1)."),
     "Allow": _field("The methods there are."),
     "Accept-Query": _field("The types of content that QUERY takes (RFC 10008)."),
     "Accept-Encoding": _field("The codings of content that are read."),
@@ -150,7 +153,8 @@ _PROBLEM_FIELDS: dict[int, tuple[str, ...]] = {
     405: ("Allow",),
     415: ("Accept-Query", "Accept-Encoding"),
     416: ("Content-Range",),
-    429: ("Retry-After",),
+    429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
+    401: ("WWW-Authenticate",),
     503: ("Retry-After",),
 }
 
