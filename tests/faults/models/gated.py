@@ -69,3 +69,8 @@ def wanted(gate: str) -> str:
     """Not to be computed for nobody."""
     wait(gate)
     return gate
+
+
+@app.model(version="1")
+def quick(x: int) -> int:
+    return x
