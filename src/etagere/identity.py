@@ -69,21 +69,27 @@ class Identity:
         if self._identify is not None and (found := self._identify(scope)) is not None:
             return found
         shown = fields.get(b"authorization")
-        if shown is not None and (found := self._shown(shown.decode("latin-1"))) is not None:
+        if shown is not None and (found := self._shown(shown)) is not None:
             return found
         peer = scope.get("client")
         forwarded = fields.get(b"x-forwarded-for") if self._proxies else None
         return self._anonymous(peer[0] if peer else NOWHERE, forwarded)
 
-    def _shown(self, field: str) -> Client | None:
-        if _SCHEME.match(field) is None or not self.checks:
+    def _shown(self, field: bytes) -> Client | None:
+        if (found := self._keyring.recall(field)) is not None:
+            return found
+        token = _token(field)
+        if token is None:
             return None
-        credentials = _CREDENTIALS.fullmatch(field)
-        if credentials is None:
+        if token.startswith(PREFIX) and (found := self._keyring.find(token, field)) is not None:
+            return found
+        # Only now, since it means a look at the file of keys.
+        if not self.checks:
+            return None
+        if not token:
             raise Unauthorized("Authorization is Bearer and one key, and nothing else.")
-        token = credentials[2] if credentials[1].lower() == "bearer" else _password(credentials[2])
         if token.startswith(PREFIX) or self._tokens is None:
-            return self._keyring.client(token)
+            return self._keyring.client(token, field)
         return self._tokens.client(token)
 
     def _at(self, peer: str, forwarded: bytes | None) -> Client:
@@ -107,12 +113,23 @@ class Identity:
         return any(address in proxy for proxy in self._proxies)
 
 
-def _password(encoded: str) -> str:
-    """The password of Basic credentials, in whose place a browser sends a key."""
+def _token(field: bytes) -> str | None:
+    """The key or token in Authorization; None where that is of another scheme, empty where it cannot be read.
+
+    Of Basic it is the password, in whose place a browser sends a key.
+    """
+    text = field.decode("latin-1")
+    if _SCHEME.match(text) is None:
+        return None
+    credentials = _CREDENTIALS.fullmatch(text)
+    if credentials is None:
+        return ""
+    if credentials[1].lower() == "bearer":
+        return credentials[2]
     try:
-        return b64decode(encoded, validate=True).decode("utf-8").partition(":")[2]
+        return b64decode(credentials[2], validate=True).decode("utf-8").partition(":")[2]
     except ValueError:
-        raise Unauthorized("The credentials cannot be read.") from None
+        return ""
 
 
 def _address(text: str) -> Address | None:

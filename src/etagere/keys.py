@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ from etagere.logs import get_logger
 from etagere.ports import Clock
 
 PREFIX = "etagere_"
+_REMEMBERED = 10_000
 LOOKED_AFTER_S = 1.0
 """A key that was removed is good for so long yet."""
 
@@ -67,7 +69,8 @@ class Keyring:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._known: Mapping[bytes, tuple[Key, Client]] = {}
+        self._known: Mapping[bytes, tuple[Client, float]] = {}
+        self._shown: dict[bytes, tuple[Client, float]] = {}
         self._stamp: Stamp | None = None
         self._looked = clock.monotonic()
         self._read()
@@ -77,26 +80,47 @@ class Keyring:
         self._refresh()
         return len(self._known)
 
-    def client(self, key: str) -> Client:
-        """Whose key it is.
+    def recall(self, shown: bytes) -> Client | None:
+        """Whose key was found in what a request showed, a moment ago: a look-up, since each ping shows it."""
+        found = self._shown.get(shown)
+        return found[0] if found is not None and self._clock.monotonic() < found[1] else None
+
+    def find(self, key: str, shown: bytes) -> Client | None:
+        """Whose key it is, which a request has `shown`; None of one that is not known.
 
         Raises:
-            Unauthorized: nobody's, or its time is over.
+            Unauthorized: its time is over.
         """
-        if self._clock.monotonic() - self._looked >= LOOKED_AFTER_S:
+        now = self._clock.monotonic()
+        if now - self._looked >= LOOKED_AFTER_S:
             self._refresh()
         # Of a hash that an attacker cannot choose, the time of a look-up tells nothing.
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        found = self._known.get(digest)
+        found = self._known.get(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest())
+        if found is None:
+            return None
+        client, expires = found
+        left = expires - self._clock.now()
+        if left <= 0:
+            raise Unauthorized("This key has expired.")
+        if len(self._shown) >= _REMEMBERED:
+            self._shown.clear()
+        self._shown[shown] = client, min(self._looked + LOOKED_AFTER_S, now + left)
+        return client
+
+    def client(self, key: str, shown: bytes = b"") -> Client:
+        """The same.
+
+        Raises:
+            Unauthorized: it is nobody's, or its time is over.
+        """
+        found = self.find(key, shown)
         if found is None:
             # It may have been made a moment ago.
             self._refresh()
-            found = self._known.get(digest)
+            found = self.find(key, shown)
         if found is None:
             raise Unauthorized("This key is not known.")
-        if found[0].expires is not None and found[0].expires <= self._clock.now():
-            raise Unauthorized("This key has expired.")
-        return found[1]
+        return found
 
     def _refresh(self) -> None:
         self._looked = self._clock.monotonic()
@@ -111,7 +135,11 @@ class Keyring:
     def _read(self) -> None:
         # Before it is read: what is written meanwhile is read the next time.
         self._stamp = _stamp(self._path)
-        self._known = {bytes.fromhex(key.sha256): (key, key.client()) for key in read(self._path)}
+        self._known = {bytes.fromhex(key.sha256): _until(key) for key in read(self._path)}
+
+
+def _until(key: Key) -> tuple[Client, float]:
+    return key.client(), math.inf if key.expires is None else key.expires
 
 
 def read(path: Path) -> tuple[Key, ...]:
