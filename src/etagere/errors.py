@@ -396,6 +396,15 @@ class Unavailable(Problem):
     status, type, title = 503, "unavailable", "The service could not be started"
 
 
+class StoreLost(Problem):
+    """The store that the machines of the service share cannot be reached.
+
+    Wait for `Retry-After`, then send the same request again.
+    """
+
+    status, type, title = 503, "store-lost", "The store of the service cannot be reached"
+
+
 class Crowded(Problem):
     """More content of requests is being received than the service holds at once.
 

@@ -1,0 +1,225 @@
+"""Valkey or Redis, which many machines share: scripts and commands in their order, and what is published."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import TimeoutError as Late
+
+from etagere.errors import InternalError, StartError, StorageFull, StoreLost
+from etagere.logs import get_logger
+
+TIMEOUT_S = 3.0
+CONNECT_S = 2.0
+RETRY_AFTER_S = 2
+AT_ONCE = 200
+OLDEST = (6, 2)
+
+_AWAY = (Disconnected, Late, BusyLoadingError, ReadOnlyError, OSError)
+_COMMON = "common"
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+log = get_logger("etagere.store")
+
+Times = Callable[[], tuple[str, str]]
+"""What scripts are told of the time: the date, and seconds that never jump; empty for the server's own."""
+
+
+def server_times() -> tuple[str, str]:
+    """The server's own time."""
+    return "", ""
+
+
+class Script(NamedTuple):
+    """A script as it is sent, and its SHA-1, by which it is called."""
+
+    text: bytes
+    sha: str
+
+
+def read_scripts(package: str) -> Mapping[str, Script]:
+    """The scripts in the folder `lua` of a package, each with `common.lua` in front where there is one."""
+    found = {file.name.removesuffix(".lua"): file.read_bytes() for file in files(package).joinpath("lua").iterdir()}
+    common = found.pop(_COMMON, b"")
+    texts = {name: common + b"\n" + text for name, text in found.items()}
+    return {name: Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest()) for name, text in texts.items()}
+
+
+class Valkey:
+    """A connection on which commands are executed in the order in which they were given, many in one go.
+
+    Keys and channels begin with `{namespace}:`, so that all are in one slot. `times` is for tests.
+    """
+
+    def __init__(self, url: str, namespace: str, times: Times = server_times) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise StartError(f"{namespace!r} cannot be a namespace: letters, digits, '_', '.' and '-'")
+        self.prefix = f"{{{namespace}}}:"
+        self.shown = _without_password(url)
+        self.times = times
+        try:
+            # What is sent again by itself might be done twice; who asks decides that.
+            self._redis: Redis = Redis.from_url(
+                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=Retry(NoBackoff(), 0)
+            )
+        except ValueError as error:
+            raise StartError(f"{self.shown} is no store: {error}") from error
+        self._waiting: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """See that the server is there and can keep runs.
+
+        Raises:
+            StartError: it cannot be reached, is too old, or may evict what it must not.
+        """
+        try:
+            info = await self._redis.info("server")
+            policy = (await self._redis.info("memory")).get("maxmemory_policy", "noeviction")
+        except AuthenticationError as error:
+            raise StartError(f"The store {self.shown} refuses these credentials: {error}") from error
+        except (RedisError, OSError) as error:
+            raise StartError(f"The store {self.shown} cannot be reached: {error}") from error
+        version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
+        if version < OLDEST:
+            raise StartError(f"The store {self.shown} is Redis {info['redis_version']}; it must be 6.2 or newer.")
+        if str(policy).startswith("allkeys"):
+            raise StartError(
+                f"The store {self.shown} has maxmemory-policy {policy} and may evict runs that are pending: "
+                "set it to noeviction or volatile-lru."
+            )
+
+    def key(self, name: str) -> str:
+        """The key, or channel, of this name."""
+        return self.prefix + name
+
+    def script(self, script: Script, *arguments: str | bytes | int | float) -> asyncio.Future[Any]:
+        """What a script returns, which is told the prefix of keys, and the times before its arguments.
+
+        The future raises:
+            StoreLost: the store cannot be reached; whether it has done it is not known.
+            StorageFull: it has no room.
+        """
+        command = ("EVALSHA", script.sha, 1, self.prefix, *self.times(), *arguments)
+        return self._send(command, script)
+
+    def do(self, *command: str | bytes | int | float) -> asyncio.Future[Any]:
+        """What a command returns; raises as `script`."""
+        return self._send(command, None)
+
+    @asynccontextmanager
+    async def subscribed(self, *channels: str) -> AsyncIterator[PubSub]:
+        """A subscription of channels by their names, on a connection of its own.
+
+        Raises:
+            StoreLost: the store cannot be reached.
+        """
+        subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await subscription.subscribe(*map(self.key, channels))
+            yield subscription
+        except _AWAY as error:
+            raise lost(self.shown) from error
+        finally:
+            await subscription.aclose()  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        for _, _, reply in self._waiting:
+            reply.cancel()
+        await self._redis.aclose()
+
+    def _send(self, command: tuple[Any, ...], script: Script | None) -> asyncio.Future[Any]:
+        reply = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, script, reply))
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_all())
+        return reply
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            try:
+                replies = await self._execute(batch)
+            except _AWAY as error:
+                replies = [lost(self.shown, error)] * len(batch)
+            except asyncio.CancelledError:
+                for _, _, reply in batch:
+                    reply.cancel()
+                raise
+            for (_, _, reply), found in zip(batch, replies, strict=True):
+                _settle(reply, found, self.shown)
+
+    async def _execute(self, batch: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]]) -> list[Any]:
+        replies = await self._pipeline([command for command, _, _ in batch])
+        # A server that was restarted has forgotten its scripts.
+        unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            found = [(batch[n][0], batch[n][1]) for n in unknown]
+            again = [("EVAL", script.text, *command[2:]) for command, script in found if script is not None]
+            for n, reply in zip(unknown, await self._pipeline(again), strict=True):
+                replies[n] = reply
+        return replies
+
+    async def _pipeline(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return await pipeline.execute(raise_on_error=False)
+
+
+def lost(shown: str, cause: BaseException | None = None) -> StoreLost:
+    """What to say where the store cannot be reached."""
+    problem = StoreLost("What many machines share cannot be reached at the moment.", retry_after=RETRY_AFTER_S)
+    problem.__cause__ = cause
+    return problem
+
+
+def ignore(reply: asyncio.Future[Any]) -> None:
+    """Let nobody wait for a reply, nor hear of a store that is away."""
+    reply.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
+    if reply.done():
+        return
+    if isinstance(found, OutOfMemoryError):
+        reply.set_exception(StorageFull("The store has no room at the moment."))
+    elif isinstance(found, (StoreLost, asyncio.CancelledError)):
+        reply.set_exception(found)
+    elif isinstance(found, _AWAY):
+        reply.set_exception(lost(shown, found))
+    elif isinstance(found, Exception):
+        error = InternalError("The store did not understand.")
+        error.__cause__ = found
+        reply.set_exception(error)
+    else:
+        reply.set_result(found)
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
