@@ -39,25 +39,27 @@ class Quota:
 
     def charge(self, whole: float, now: float) -> float | None:
         """When the client has its whole quota back if it starts another run now; None where it may not."""
-        after = max(self._bounded(whole, now), now) + self._each
-        return after if after - now <= self.seconds + self._slack else None
+        after = max(self._bounded(whole, now), now) + self.each
+        return after if after - now <= self.seconds + self.slack else None
 
     def refund(self, whole: float) -> float:
         """The same after a run that was not started after all."""
-        return whole - self._each
+        return whole - self.each
 
     def wait(self, whole: float, now: float) -> int:
         """Whole seconds until the client may start another run; 0 where it may now."""
-        missing = self._bounded(whole, now) + self._each - self.seconds - now
-        return math.ceil(missing) if missing > self._slack else 0
+        missing = self._bounded(whole, now) + self.each - self.seconds - now
+        return math.ceil(missing) if missing > self.slack else 0
 
     @property
-    def _each(self) -> float:
+    def each(self) -> float:
+        """What a run costs, in seconds."""
         return self.seconds / self.runs
 
     @property
-    def _slack(self) -> float:
-        return _SLACK * min(1.0, self._each)
+    def slack(self) -> float:
+        """What sums may be inexact by, in seconds."""
+        return _SLACK * min(1.0, self.each)
 
     def _bounded(self, whole: float, now: float) -> float:
         return min(whole, now + self.seconds)

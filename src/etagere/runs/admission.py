@@ -45,14 +45,13 @@ class Admission:
         """Why no run with a URI of this size can be pending besides."""
         if self._runs < self._max_pending and (not self._runs or self._size + size <= LARGEST_BACKLOG):
             return None
-        return OverCapacity(f"{self._runs} runs are pending.", retry_after=RETRY_AFTER_S)
+        return over_capacity(self._runs)
 
     def exhausted(self, client: str) -> ShareExhausted | None:
         """Why this client can have no more runs pending."""
         if not client or self._started[client] < self._share:
             return None
-        said = f"{self._share} runs are pending that this client has started."
-        return ShareExhausted(said, retry_after=RETRY_AFTER_S)
+        return share_exhausted(self._share)
 
     def charge(self, client: str, now: float) -> float | None:
         """Count a new run of this client; returned is what is to be recorded of its quota, if it has one.
@@ -65,7 +64,7 @@ class Admission:
         before = self._whole.get(client, now)
         whole = self._quota.charge(before, now)
         if whole is None:
-            raise _refusal(self._quota, self._quota.wait(before, now))
+            raise quota_exhausted(self._quota, self._quota.wait(before, now))
         self._whole[client] = whole
         self._tidy(now)
         return whole
@@ -86,8 +85,21 @@ class Admission:
             self._tidied = len(self._whole)
 
 
-def _refusal(quota: Quota, wait: int) -> QuotaExhausted:
-    """With the fields of draft-ietf-httpapi-ratelimit-headers."""
+def over_capacity(runs: int) -> OverCapacity:
+    """What to say where so many runs are pending, and no more may be."""
+    return OverCapacity(f"{runs} runs are pending.", retry_after=RETRY_AFTER_S)
+
+
+def share_exhausted(share: int) -> ShareExhausted:
+    """What to say to a client that has started so many pending runs."""
+    return ShareExhausted(f"{share} runs are pending that this client has started.", retry_after=RETRY_AFTER_S)
+
+
+def quota_exhausted(quota: Quota, wait: int) -> QuotaExhausted:
+    """What to say to a client that has to wait for so many seconds.
+
+    With the fields of draft-ietf-httpapi-ratelimit-headers.
+    """
     fields = {
         "ratelimit-policy": f'"runs";q={quota.runs};w={quota.seconds:.0f}',
         "ratelimit": f'"runs";r=0;t={wait}',

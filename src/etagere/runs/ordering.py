@@ -9,7 +9,7 @@ from itertools import chain
 from etagere.core.clients import USUAL_URGENCY
 from etagere.core.lifecycle import Run, State
 from etagere.core.tally import Overview, Waiting
-from etagere.runs.shares import Shares, Turns
+from etagere.runs.shares import Shares, Standing, Turns
 
 
 class Entry:
@@ -136,7 +136,7 @@ class Lines:
         return self._queues.get(queue, {}).get(client, {})
 
 
-def rank(entries: Iterable[Entry], shares: Shares) -> Counter[str]:
+def rank(entries: Iterable[Entry], shares: Standing) -> Counter[str]:
     """Give the queued ones, which come in their order, their ranks: in each queue the abandoned ones after the others.
 
     The next run of each client comes after as many rounds of turns as it has running. Returned is how many of the
@@ -167,7 +167,7 @@ def rank(entries: Iterable[Entry], shares: Shares) -> Counter[str]:
     return others
 
 
-def _rounds(clients: Mapping[str, list[Entry]], shares: Shares) -> Iterable[Entry]:
+def _rounds(clients: Mapping[str, list[Entry]], shares: Standing) -> Iterable[Entry]:
     """The order in which claims are to be expected; what keeps a model from its turn is not foreseen."""
     for own in clients.values():
         if any(entry.run.urgency != USUAL_URGENCY for entry in own):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import Protocol
 
 Place = tuple[str, str]
 """A queue and a model."""
@@ -13,6 +14,18 @@ _SPARE = 64
 
 Turn = tuple[int, int]
 """The smaller, the sooner."""
+
+
+class Standing(Protocol):
+    """How the clients stand whose runs are pending."""
+
+    def running(self, client: str) -> int:
+        """How many of its runs go on."""
+        ...
+
+    def since(self, client: str) -> int:
+        """When it came, or one of its runs last began or ended."""
+        ...
 
 
 class _Share:

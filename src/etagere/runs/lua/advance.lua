@@ -5,9 +5,7 @@ local run = load(id)
 if not run or (attempt ~= '' and attempt ~= run.attempt) then return done('none') end
 if event == 'succeed' or event == 'fail' or event == 'cancel' then
   local states = { succeed = 'succeeded', fail = 'failed', cancel = 'cancelled' }
-  local queue = run.queue
   stop(run, states[event], event)
-  wake(queue)
   return done('ok', states[event])
 end
 if run.state ~= 'running' then return done('invalid', run.state) end

@@ -8,5 +8,4 @@ if run.state == 'queued' then
 end
 run.cancelled = '1'
 save(run, 'unwanted')
-redis.call('PUBLISH', P .. 'stop', run.id)
 return done('stopping')

@@ -189,10 +189,6 @@ local function forget(run, event)
   emit(run, event)
 end
 
-local function wake(queue)
-  redis.call('PUBLISH', P .. 'wake', queue)
-end
-
 local function done(...)
   if #events > 0 then redis.call('PUBLISH', P .. 'events', '[' .. table.concat(events, ',') .. ']') end
   return { events, ... }
@@ -223,7 +219,6 @@ local function back(run, event, delay)
     enqueue(run)
   end
   save(run, event)
-  wake(run.queue)
 end
 
 -- A running run is queued again, or has used up its attempts: then it stays held, without a lease to lose.

@@ -28,7 +28,6 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'patience', '-inf', number(
   if run and needless[run.model] and run.state == 'queued' then
     stop(run, 'cancelled', 'drop')
   elseif run then
-    if needless[run.model] and run.state == 'running' then redis.call('PUBLISH', P .. 'stop', id) end
     turn_to(run, '1')
   end
 end

@@ -13,7 +13,8 @@ end
 local found = load(id)
 if found then
   if found.uri ~= uri then return done('collision', found.uri) end
-  return done('joined')
+  found.uri = nil
+  return done('joined', cjson.encode(found))
 end
 if redis.call('HGET', P .. 'meta', 'draining') == '1' then return done('draining') end
 
@@ -66,5 +67,4 @@ redis.call('ZADD', P .. 'runs', run.order, id)
 watch(id, given.patience)
 enqueue(run)
 save(run, 'offer')
-wake(run.queue)
 return done('started')

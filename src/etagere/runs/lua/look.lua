@@ -1,0 +1,6 @@
+-- A pending run. Argument: 3 the id.
+
+local run = load(ARGV[3])
+if not run then return false end
+run.uri = nil
+return cjson.encode(run)

@@ -1,0 +1,339 @@
+"""The run table that many machines share: in Valkey, changed by a few scripts, and mirrored where it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
+
+from etagere.core import pacing
+from etagere.core.clients import NOBODY, Asker
+from etagere.core.lifecycle import Event, InvalidTransition, Run, State
+from etagere.core.pacing import Places
+from etagere.core.quota import Quota
+from etagere.core.representation import Resource
+from etagere.core.tally import Overview
+from etagere.errors import Stopping, StoreLost
+from etagere.ports import Clock
+from etagere.runs import admission
+from etagere.runs.feed import UNCONFIRMED_S, Feed
+from etagere.runs.journal import check_collision
+from etagere.runs.mirror import Mirror
+from etagere.runs.patience import LOOKED_AT
+from etagere.valkey import Script, Valkey
+
+RANKS_VALID_S = 1.0
+MOST_SHARES = 8
+RENEWALS = 3
+"""So often is a lease renewed in its time."""
+PROGRESS_S = 0.5
+
+
+class Rules:
+    """What an application's models and the settings say of runs.
+
+    `concurrency` gives the limit of a model (`name@version`) or None; `needless` are the models that are not computed
+    for nobody; `patience` is in seconds; `models` are those that a worker can run, None for any.
+    """
+
+    def __init__(
+        self,
+        max_pending: int,
+        concurrency: Callable[[str], int | None],
+        *,
+        patience: float = math.inf,
+        quota: Quota | None = None,
+        needless: Collection[str] = (),
+        models: Collection[str] | None = None,
+    ) -> None:
+        self.max_pending = max_pending
+        self.concurrency = concurrency
+        self.patience = patience
+        self.quota = quota
+        self.needless = frozenset(needless)
+        self.models = None if models is None else sorted(models)
+
+    def offer(self, resource: Resource, asker: Asker) -> str:
+        """What the script `offer` is to know, as JSON."""
+        quota = self.quota
+        allowed = {"each": quota.each, "seconds": quota.seconds, "slack": quota.slack} if quota else {}
+        return json.dumps(
+            {
+                "id": resource.id,
+                "model": resource.model,
+                "queue": resource.queue,
+                "tenant": resource.tenant,
+                "client": asker.client,
+                "urgency": asker.urgency,
+                "trace": asker.trace,
+                "limit": self.concurrency(resource.model) or 0,
+                "max_pending": self.max_pending,
+                "share": max(1, math.ceil(self.max_pending / 2)),
+                "largest": admission.LARGEST_BACKLOG,
+                "patience": _finite(pacing.patience(self.patience, 0.0)),
+                **allowed,
+            }
+        )
+
+
+class _Held:
+    """An attempt of this worker: renewed last at that monotonic time, and what is to be told of its progress."""
+
+    __slots__ = ("attempt", "message", "news", "progress", "renewed")
+
+    def __init__(self, attempt: int, renewed: float) -> None:
+        self.attempt = attempt
+        self.renewed = renewed
+        self.progress = ""
+        self.message = ""
+        self.news = False
+
+
+class ValkeyRunTable:
+    """The `RunTable` of many machines, with its `Interest` and `Pending`.
+
+    `feed` keeps `mirror` true. An attempt whose `lease` (seconds) cannot be renewed in its time is stopped here, since
+    another may have it by then. `worker` is the name of who claims.
+    """
+
+    def __init__(
+        self,
+        store: Valkey,
+        scripts: Mapping[str, Script],
+        mirror: Mirror,
+        feed: Feed,
+        clock: Clock,
+        rules: Rules,
+        *,
+        lease: float,
+        worker: str = "",
+    ) -> None:
+        self._store = store
+        self._scripts = scripts
+        self._mirror = mirror
+        self._feed = feed
+        self._clock = clock
+        self._rules = rules
+        self._lease = lease
+        self._worker = worker
+        self._held: dict[str, _Held] = {}
+        self._ranked_at = -math.inf
+        self._ranked: Counter[str] = Counter()
+
+    async def submit(self, resource: Resource, asker: Asker = NOBODY) -> Run:
+        """See `RunTable.submit`.
+
+        Raises:
+            StoreLost: the store cannot be reached; perhaps the run was started all the same.
+        """
+        status, *rest = await self._call("offer", self._rules.offer(resource, asker), resource.uri)
+        match status:
+            case b"collision":
+                check_collision(resource.id, rest[0].decode(), resource.uri)
+            case b"full":
+                raise admission.over_capacity(int(rest[0]))
+            case b"share":
+                raise admission.share_exhausted(math.ceil(self._rules.max_pending / 2))
+            case b"quota":
+                assert self._rules.quota is not None
+                wait = self._rules.quota.wait(float(rest[0]), float(rest[1]))
+                raise admission.quota_exhausted(self._rules.quota, wait)
+            case b"draining":
+                raise Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=30)
+            case b"joined":
+                self._mirror.take(json.loads(rest[0]), self._clock.monotonic())
+            case _:
+                pass  # started
+        return self._mirror.entries[resource.id].run
+
+    def get(self, id: str) -> Run | None:
+        """See `RunTable.get`; what was not confirmed for some seconds is not known."""
+        entry = self._mirror.entries.get(id)
+        if entry is None:
+            return None
+        if self._feed.fresh or self._clock.monotonic() - entry.seen < UNCONFIRMED_S:
+            return entry.run
+        return None
+
+    async def look(self, id: str) -> None:
+        """Ask the store itself for a run, which `get` knows then.
+
+        Raises:
+            StoreLost: it cannot be reached.
+        """
+        found = await self._store.script(self._scripts["look"], id)
+        if found is not None:
+            self._mirror.take(json.loads(found), self._clock.monotonic())
+        else:
+            self._mirror.drop(id)
+
+    def position(self, id: str) -> int | None:
+        """See `RunTable.position`: the rank in the run's own queue, at most a second old."""
+        entry = self._mirror.entries.get(id)
+        if entry is None or entry.held:
+            return None
+        now = self._clock.monotonic()
+        if now - self._ranked_at >= RANKS_VALID_S:
+            self._ranked, self._ranked_at = self._mirror.ranks(), now
+        return entry.rank or self._ranked[entry.run.queue] + 1
+
+    async def claim(self, queues: Collection[str]) -> tuple[Run, Resource] | None:
+        """See `RunTable.claim`; attempts whose lease is over are found lost before."""
+        asked = self._clock.monotonic()
+        wanted = {
+            "queues": sorted(queues),
+            "models": self._rules.models or False,
+            "lease": self._lease,
+            "worker": self._worker,
+        }
+        found = await self._call("claim", json.dumps(wanted))
+        if not found:
+            return None
+        id, uri = (text.decode() for text in found)
+        run = self._mirror.entries[id].run
+        self._held[id] = _Held(run.attempt, asked)
+        return run, Resource(id, uri, run.model, run.queue)
+
+    def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
+        """See `RunTable.report`; the store is told by `keep_renewing`."""
+        entry, held = self._mirror.entries.get(id), self._held.get(id)
+        if entry is None or entry.run.state is not State.running or entry.run.attempt != attempt:
+            return False
+        if fraction is not None:
+            entry.run = replace(entry.run, progress=fraction, message=message)
+        if held is not None and held.attempt == attempt:
+            if self._clock.monotonic() - held.renewed >= self._lease:
+                return False
+            if fraction is not None:
+                held.progress, held.message, held.news = repr(fraction), message, True
+        return not (entry.cancelled or (entry.abandoned and entry.run.model in self._rules.needless))
+
+    async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
+        """See `RunTable.advance`."""
+        given = "" if attempt is None else str(attempt)
+        before = self._mirror.entries.get(id)
+        status, *rest = await self._call("advance", id, event.value, given)
+        if status == b"none":
+            return None
+        state = rest[0].decode()
+        if status == b"invalid":
+            raise InvalidTransition(f"a {state} run cannot {event}")
+        held = self._held.get(id)
+        if held is not None and attempt in (None, held.attempt):
+            del self._held[id]
+        entry = self._mirror.entries.get(id) or before
+        return None if entry is None else replace(entry.run, state=State(state))
+
+    async def renew(self) -> None:
+        """Renew the leases of the attempts of this worker, and tell of their progress.
+
+        Raises:
+            StoreLost: the store cannot be reached.
+        """
+        batch = list(self._held.items())
+        if not batch:
+            return
+        now = self._clock.monotonic()
+        told = [[id, held.attempt, held.progress, held.message] for id, held in batch]
+        for _, held in batch:
+            held.news = False
+        [answers] = await self._call("renew", self._lease, json.dumps(told), self._needless())
+        for (id, held), answer in zip(batch, answers, strict=True):
+            if answer != b"lost":
+                held.renewed = now
+            elif self._held.get(id) is held:
+                del self._held[id]
+                self._let_go(id, held)
+
+    async def keep_renewing(self) -> None:
+        """Renew for ever, early enough for two of three renewals to fail."""
+        renewed = -math.inf
+        while True:
+            await asyncio.sleep(min(PROGRESS_S, self._lease / RENEWALS / 2))
+            now = self._clock.monotonic()
+            if now - renewed < self._lease / RENEWALS and not any(held.news for held in self._held.values()):
+                continue
+            try:
+                await self.renew()
+                renewed = now
+            except StoreLost:
+                continue
+
+    async def note(self, asked: Mapping[str, float]) -> None:
+        """See `Interest.note`."""
+        until = {id: _finite(pacing.patience(self._rules.patience, told)) for id, told in asked.items()}
+        # An empty table would be an array to Lua, which does not matter there.
+        await self._call("note", json.dumps(until), self._needless(), LOOKED_AT)
+        self._ranked_at = -math.inf
+
+    def join(self, id: str, asker: Asker) -> None:
+        """See `Interest.join`; the store is told before whatever it is told next."""
+        entry = self._mirror.entries.get(id)
+        if entry is None:
+            return
+        if asker.urgency < entry.run.urgency:
+            entry.run = replace(entry.run, urgency=asker.urgency)
+        script = self._scripts["join"]
+        self._store.script(script, id, asker.client, asker.urgency, MOST_SHARES).add_done_callback(self._joined)
+
+    def counts(self) -> dict[State, int]:
+        """See `Pending.counts`."""
+        held = self._mirror.held.total()
+        return {State.queued: len(self._mirror.entries) - held, State.running: held}
+
+    def overview(self) -> Overview:
+        """What is pending, in numbers; each run is looked at."""
+        return self._mirror.overview()
+
+    def pending(self, state: State | None = None) -> list[Run]:
+        """See `Pending.pending`."""
+        runs = [entry.run for entry in self._mirror.entries.values() if state in (None, entry.run.state)]
+        return sorted(runs, key=attrgetter("created"))
+
+    async def cancel(self, id: str) -> Run | None:
+        """See `Pending.cancel`."""
+        entry = self._mirror.entries.get(id)
+        [status] = await self._call("cancel", id)
+        return None if status == b"none" or entry is None else entry.run
+
+    def waiting(self, queue: str) -> Mapping[str, int]:
+        """How many runs of each model wait for their turn in this queue."""
+        return self._mirror.waiting.get(queue, {})
+
+    def places(self, at_once: int, model: str) -> Places:
+        """What there is for a model where `at_once` runs can go on in all."""
+        limit = self._rules.concurrency(model) or at_once
+        held = self._mirror.held
+        return Places(min(at_once, limit), min(at_once - held.total(), limit - held[model]))
+
+    def _joined(self, reply: asyncio.Future[Any]) -> None:
+        if not reply.cancelled() and reply.exception() is None:
+            self._apply(reply.result()[0])
+
+    def _let_go(self, id: str, held: _Held) -> None:
+        entry = self._mirror.entries.get(id)
+        if entry is not None and entry.run.attempt == held.attempt:
+            # The store does not know it: neither do we.
+            self._mirror.drop(id)
+
+    def _needless(self) -> str:
+        return json.dumps(dict.fromkeys(self._rules.needless, True))
+
+    async def _call(self, script: str, *arguments: str | bytes | int | float) -> list[Any]:
+        """What a script returns behind the changes that it has made, which are in the mirror then."""
+        replies: list[Any] = await self._store.script(self._scripts[script], *arguments)
+        self._apply(replies[0])
+        return replies[1:]
+
+    def _apply(self, events: list[bytes]) -> None:
+        for said in events:
+            self._mirror.apply(json.loads(said))
+
+
+def _finite(seconds: float) -> float:
+    return min(seconds, 1e9)
