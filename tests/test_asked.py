@@ -16,7 +16,7 @@ from etagere.config import Settings
 from etagere.core.etag import pending_field
 from etagere.core.representation import Resource
 from etagere.database import Database
-from etagere.factory import Running
+from etagere.factory.running import Running
 from etagere.model import Registry
 from etagere.pacer import Pacer
 from etagere.runs.memory import MemoryRunTable

@@ -51,7 +51,7 @@ class Place:
         registry = Registry()
         registry.model(version="1")(curve)
         self.collector = Collector(
-            registry, self.outbox, self.cache, self.cache, self.table, self.clock, self.pacer, self.tally,
+            registry, self.outbox, self.cache, self.table, self.clock, self.pacer, self.tally,
             max_result=1 << 30, settled=self.settled.put_nowait,
         )  # fmt: skip
 

@@ -16,7 +16,8 @@ from etagere.core.clients import Access, Client, Role
 from etagere.core.conditions import UNCONDITIONAL, Conditions, Decision
 from etagere.core.etag import pending_tag
 from etagere.errors import OverCapacity, Stopping, UnknownId
-from etagere.factory import Running, start
+from etagere.factory import start
+from etagere.factory.running import Running
 from etagere.locator import SHORT_TARGET, Address, Locator, Start
 from etagere.model import Registry
 from etagere.reach import Reach, Reaches
@@ -135,7 +136,7 @@ async def status(running: Running, name: str) -> int:
 
 
 async def test_over_capacity_names_when_to_ask_again(running: Running, service: Service) -> None:
-    await running._engine.stop()  # nothing is worked off
+    await running.service._engine.stop()  # nothing is worked off
     address, begin = await located(service, b"x=1")
     assert (await answered(service, address, begin)).decision is Decision.accepted
     other, begin_other = await located(service, b"x=2")
@@ -160,7 +161,7 @@ async def test_what_was_told_of_a_run_is_forgotten_with_it(service: Service) -> 
 
 
 async def test_what_was_told_of_a_run_is_forgotten_when_it_is_dropped(running: Running, service: Service) -> None:
-    await running._engine.stop()  # nothing is worked off
+    await running.service._engine.stop()  # nothing is worked off
     address, begin = await located(service, b"x=1")
     run = (await answered(service, address, begin)).run
     assert run is not None

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings, unknown_setting
 from etagere.errors import DeclarationError, Problem, StartError, Stopping, Unavailable
-from etagere.factory import Running, refuse, start
+from etagere.factory import refuse, start
 from etagere.logs import get_logger
 from etagere.model import Registry
 
 if TYPE_CHECKING:
     from etagere.asgi.responses import Receive, Scope, Send
+    from etagere.factory.running import Running
     from etagere.identity import Identify
 
 RETRY_AFTER_S = 5

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from etagere import contents
+from etagere.contents import Contents
 from etagere.core.lifecycle import Event, InvalidTransition, Run
 from etagere.core.media import format_name
 from etagere.core.outcomes import explain, poisoned, printed
@@ -21,7 +22,7 @@ from etagere.errors import Evicted, StorageFull
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
-from etagere.ports import Cache, Clock, ResultQueue, RunTable, Variants
+from etagere.ports import Clock, Keeper, ResultQueue, RunTable
 from etagere.results import SECOND, second_format
 
 log = get_logger("etagere.collector")
@@ -41,8 +42,7 @@ class Collector:
         self,
         registry: Registry,
         results: ResultQueue,
-        cache: Cache,
-        variants: Variants,
+        cache: Keeper,
         runs: RunTable,
         clock: Clock,
         pacer: Pacer,
@@ -54,7 +54,6 @@ class Collector:
         self._registry = registry
         self._results = results
         self._cache = cache
-        self._variants = variants
         self._runs = runs
         self._clock = clock
         self._pacer = pacer
@@ -97,7 +96,7 @@ class Collector:
 
     async def _keep(self, outcome: Outcome) -> None:
         key, run = _key(outcome), self._runs.get(outcome.resource.id)
-        finished = self._waiting.get(key) or self._kept_before(outcome) or await self._finished(outcome, run)
+        finished = self._waiting.get(key) or await self._kept_before(outcome) or await self._finished(outcome, run)
         try:
             kept = await self._cache.put(outcome.resource, finished, printed(outcome))
             await self._keep_second(outcome, kept)
@@ -116,7 +115,7 @@ class Collector:
         self._settled(outcome.resource)
         if run is None:
             return
-        self._tally.end(outcome)
+        self._tally.end(outcome.resource.id, outcome.resource.model, outcome.kind, outcome.seconds)
         # Whatever a run ends with is what clients wait for; poison is of several attempts, and no run time.
         if outcome.kind is not Kind.poison:
             self._pacer.learn(outcome.resource.model, outcome.seconds)
@@ -137,14 +136,13 @@ class Collector:
             path=None if body is not None else path, mtime_ns=0, derived=True,
         )  # fmt: skip
         with suppress(Evicted):
-            await self._variants.put_variant(primary, second)
+            await self._cache.put_variant(primary, second)
 
-    def _kept_before(self, outcome: Outcome) -> Representation | None:
+    async def _kept_before(self, outcome: Outcome) -> Representation | None:
         """What a crash has let us collect twice: its file is in the cache already."""
         if outcome.path is None or outcome.path.exists():
             return None
-        found = self._cache.get(outcome.resource.id)
-        return found if isinstance(found, Representation) else None
+        return await self._cache.kept(outcome.resource.id)
 
     async def _lose(self, outcome: Outcome) -> None:
         try:
@@ -164,13 +162,8 @@ class Collector:
     async def _finished(self, outcome: Outcome, run: Run | None) -> Representation | Failure:
         if outcome.kind is not Kind.succeeded:
             return self._failure(outcome, run)
-        assert outcome.path is not None
         assert outcome.media_type is not None
-        found = outcome.path.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("the result is not a regular file")
-        read = partial(contents.read, outcome.path, self._max_result)
-        size, digest, body = read() if found.st_size <= QUICK_BYTES else await asyncio.to_thread(read)
+        size, digest, body = await self._read(outcome)
         return Representation(
             id=outcome.resource.id,
             format=format_name(outcome.media_type),
@@ -185,6 +178,16 @@ class Collector:
             attempt=outcome.attempt,
             awaited=self._awaited(run),
         )
+
+    async def _read(self, outcome: Outcome) -> Contents:
+        if outcome.body is not None:
+            return Contents.of(outcome.body)
+        assert outcome.path is not None
+        found = outcome.path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("the result is not a regular file")
+        read = partial(contents.read, outcome.path, self._max_result)
+        return read() if found.st_size <= QUICK_BYTES else await asyncio.to_thread(read)
 
     def _awaited(self, run: Run | None) -> float:
         """Seconds in which a client may ask yet for the end of this run."""

@@ -84,12 +84,28 @@ class Settings(BaseModel):
     max_processes: int = Field(MAX_PROCESSES, ge=1, description="The processes that a run may have at once.")
     cache_size: ByteSize = Field(ByteSize(10 * GIB), description="What the cache may hold on disk.")
     memory_cache_size: ByteSize = Field(ByteSize(64 * MIB), description="Bodies in use that are held in memory.")
+    store: str | None = Field(
+        None, description="Valkey or Redis that many machines share: redis://…; all is on this machine if not set."
+    )
+    namespace: str = Field(
+        "etagere", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What keys in the store begin with."
+    )
+    blobs: str | None = Field(
+        None, description="Where results over 1 MiB are shared: file:///directory or s3://bucket/prefix."
+    )
+    blob_redirect: bool = Field(False, description="Have clients fetch results over 1 MiB there, by a signed URL.")
+    cache_ttl: float = Field(30 * 86400.0, gt=0, description="Seconds that a shared result is kept after its last use.")
+    lease: float = Field(30.0, ge=1, description="Seconds after which a worker that is not heard of has lost its run.")
+    engine: str | None = Field(None, description="Who hosts workers: celery+<broker URL>; plain processes if not set.")
+    queues: tuple[str, ...] = Field(
+        (), description="The queues that a worker works off; all of its models' if not set."
+    )
     access_log: bool = Field(False, description="Log each request.")
     log_json: bool = Field(False, description="Log JSON, an object a line.")
     traces: bool = Field(False, description="Send traces by OTLP; OTEL_* variables say where to.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
-    @field_validator("allowed_hosts", "trusted_proxies", "jwt", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "jwt", "queues", mode="before")
     @classmethod
     def _json(cls, value: object) -> object:
         """The environment has only text: a JSON array or object there."""

@@ -17,6 +17,11 @@ class Contents(NamedTuple):
     digest: bytes
     body: bytes | None
 
+    @classmethod
+    def of(cls, body: bytes) -> Contents:
+        """Those of a small body."""
+        return cls(len(body), hashlib.sha256(body).digest(), body)
+
 
 def read(path: Path, largest: int) -> Contents:
     """Read and hash a file; blocks.
@@ -28,7 +33,7 @@ def read(path: Path, largest: int) -> Contents:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
         body = file.read(INLINE_BYTES + 1)
         if len(body) <= INLINE_BYTES:
-            return Contents(len(body), hashlib.sha256(body).digest(), body)
+            return Contents.of(body)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()
         size = file.tell()

@@ -97,7 +97,7 @@ class Operations:
         Raises:
             UnknownId: nothing is kept of this one.
         """
-        printed = self._prints.printed(id)
+        printed = await self._prints.printed(id)
         if printed is None:
             run = self._service.runs.get(id)
             later = " Its run is pending; what that prints is kept when the attempt ends." if run else ""

@@ -178,6 +178,24 @@ class Cache(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Where finished results are put."""
+
+    async def put(
+        self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
+    ) -> Representation | Failure:
+        """See `Cache.put`."""
+        ...
+
+    async def kept(self, id: str) -> Representation | None:
+        """What is there of this id."""
+        ...
+
+    async def put_variant(self, primary: Representation, given: Representation) -> Representation:
+        """See `Variants.put_variant`."""
+        ...
+
+
 class Variants(Protocol):
     """Variants of representations in the cache: other formats, other content codings. They leave with the primary."""
 
@@ -269,8 +287,24 @@ class Prints(Protocol):
         """Keep it, in the place of what an earlier attempt printed; recorded with what is recorded next."""
         ...
 
-    def printed(self, id: str) -> Printed | None:
+    async def printed(self, id: str) -> Printed | None:
         """What is kept of this resource. It leaves with the ghost, or as the oldest where there is too much."""
+        ...
+
+
+class Presence(Protocol):
+    """Whether the run table and the cache can tell of a resource without asking anybody else."""
+
+    def knows(self, id: str) -> bool:
+        """Whether what they have of it is all there is."""
+        ...
+
+    async def load(self, id: str) -> None:
+        """Have them know it.
+
+        Raises:
+            StoreLost: whoever is to be asked cannot be reached.
+        """
         ...
 
 

@@ -22,7 +22,7 @@ from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
-from etagere.ports import Cache, Clock, Engine, RunTable
+from etagere.ports import Cache, Clock, Engine, Presence, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
@@ -33,6 +33,19 @@ _ITS_OWN = (ShareExhausted, QuotaExhausted)
 """What refuses one client and not all."""
 
 log = get_logger("etagere.service")
+
+
+class _Here:
+    """The presence of a single service: what it has not is nowhere."""
+
+    def knows(self, id: str) -> bool:
+        return True
+
+    async def load(self, id: str) -> None:
+        pass
+
+
+HERE = _Here()
 
 
 class Seen(NamedTuple):
@@ -67,6 +80,7 @@ class Service:
         pacer: Pacer,
         asked: Asked,
         tally: Tally,
+        presence: Presence = HERE,
     ) -> None:
         self.locator = locator
         self.runs = runs
@@ -79,6 +93,7 @@ class Service:
         self.stopping = False
         self.draining = False
         self._engine = engine
+        self._presence = presence
         self._deriver = deriver
         self._starting: Flights[str, Run] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
@@ -99,14 +114,28 @@ class Service:
         self._engine.drain(on)
 
     def glance(self, id: str) -> Seen | None:
-        """What there is of a resource; None while its run is being recorded."""
+        """What there is of a resource; None while its run is being recorded, or somebody else is to be asked."""
         run = self.asked.pending(id)
         if run is not None:
             return Seen(run, None)
-        return None if id in self._starting else Seen(None, self.cache.get(id))
+        return None if id in self._starting or not self._presence.knows(id) else Seen(None, self.cache.get(id))
+
+    async def find(self, id: str) -> None:
+        """Have what there is of a resource at hand.
+
+        Raises:
+            StoreLost: it is elsewhere, and cannot be reached.
+        """
+        if not self._presence.knows(id):
+            await self._presence.load(id)
 
     async def look(self, id: str) -> Seen:
-        """The same. Who asks while its run is being recorded waits for that, and parses nothing."""
+        """What there is. Who asks while its run is being recorded waits for that, and parses nothing.
+
+        Raises:
+            StoreLost: as `find`.
+        """
+        await self.find(id)
         run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
             with suppress(*_ITS_OWN):

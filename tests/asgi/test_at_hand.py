@@ -12,7 +12,8 @@ import pytest
 from etagere.config import Settings
 from etagere.core.etag import pending_field
 from etagere.core.representation import Representation
-from etagere.factory import Running, start
+from etagere.factory import start
+from etagere.factory.running import Running
 from etagere.model import Registry
 from etagere.testing.samples import representation
 
@@ -30,7 +31,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     registry = Registry()
     registry.model(version="1", media_type="application/octet-stream")(text)
     running = await start(registry, Settings(data=tmp_path / "data", runs=1, memory_cache_size=64 * KIB))
-    await running._engine.stop()
+    await running.service._engine.stop()
     yield running
     await running.stop()
 

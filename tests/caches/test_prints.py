@@ -55,14 +55,14 @@ async def test_the_oldest_go_where_there_is_too_much(store: SqliteStore) -> None
         store.prints.note(replace(PRINTED, id=str(n), output="x" * 300, traceback=""))
     store.prints.note(replace(PRINTED, id="0", output="y" * 300, traceback=""))
     await store.database.write(lambda _: None)
-    assert [n for n in "01234" if store.prints.printed(n)] == ["0", "3", "4"]
+    assert [n for n in "01234" if await store.prints.printed(n)] == ["0", "3", "4"]
     assert store.database.rows("SELECT bytes, (SELECT sum(size) FROM printed) FROM printed_total") == [(900, 900)]
 
 
 async def test_what_utf_8_cannot_carry_is_replaced(store: SqliteStore) -> None:
     store.prints.note(replace(PRINTED, traceback="a\udc80b"))
     await store.database.write(lambda _: None)
-    assert store.prints.printed("a") == replace(PRINTED, traceback="a?b")
+    assert await store.prints.printed("a") == replace(PRINTED, traceback="a?b")
 
 
 async def test_they_leave_with_the_ghost_and_not_with_the_failure(store: SqliteStore) -> None:
@@ -70,12 +70,12 @@ async def test_they_leave_with_the_ghost_and_not_with_the_failure(store: SqliteS
     store.clock.advance(10)
     await store.cache.put(resource("b"), failure("b", EPOCH))
     assert store.database.rows("SELECT id FROM failure") == [("b",)]
-    assert store.prints.printed("a") == PRINTED
+    assert await store.prints.printed("a") == PRINTED
     for id in "cdef":
         store.clock.advance(10)
         await store.cache.put(resource(id), representation(id, b"result"))
     assert store.cache.ghost("a") is None
-    assert store.prints.printed("a") is None
+    assert await store.prints.printed("a") is None
     assert store.database.rows("SELECT bytes FROM printed_total") == [(0,)]
 
 

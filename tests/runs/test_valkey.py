@@ -3,11 +3,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
+from tests.valkey import Store
 
-from etagere.core.lifecycle import Run
 from etagere.factory import SystemClock
 from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
@@ -15,7 +14,6 @@ from etagere.runs.valkey import Rules, ValkeyRunTable
 from etagere.testing import InterestContract, PendingContract, RunTableContract, SharesContract
 from etagere.testing.samples import ManualClock
 from etagere.valkey import Valkey, read_scripts
-from tests.valkey import Store
 
 pytestmark = pytest.mark.anyio
 

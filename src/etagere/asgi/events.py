@@ -114,6 +114,8 @@ class EventStream(Response):
         while True:
             # Before the status is read, so that what is told last is the end.
             ended = self._place.done() or service.runs.get(self._status.id) is None
+            if ended:
+                await service.find(self._status.id)
             event, self._mark = self._status.event(self._mark)
             now = service.clock.monotonic()
             if event or now - told >= HEARTBEAT_SECONDS:

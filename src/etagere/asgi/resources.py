@@ -118,6 +118,7 @@ class Resources:
 
     async def _by_id(self, request: Request, named: str, rest: str) -> Response:
         id, dot, format = named.partition(".")
+        await self._service.find(id)
         if not rest:
             address, start = self._service.locator.locate_id(id, request.reach, format if dot else None)
             return await self._resource(request, address, start)

@@ -28,7 +28,7 @@ class SqlitePrints:
         """See `Prints.note`."""
         self._database.post(partial(save, printed=printed, size_limit=self._size_limit))
 
-    def printed(self, id: str) -> Printed | None:
+    async def printed(self, id: str) -> Printed | None:
         """See `Prints.printed`."""
         row = self._database.read(
             "SELECT id, attempt, outcome, finished, output, traceback FROM printed WHERE id = ?", (id,)

@@ -84,6 +84,11 @@ class SqliteCache:
         self._touch(id)
         return found
 
+    async def kept(self, id: str) -> Representation | None:
+        """See `Keeper.kept`."""
+        found = self.get(id)
+        return found if isinstance(found, Representation) else None
+
     def ghost(self, id: str) -> Ghost | None:
         """See `Cache.ghost`."""
         row = self._database.read(records.GHOST, (id,))

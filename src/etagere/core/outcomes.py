@@ -10,10 +10,15 @@ from etagere.core.representation import Kind, Outcome, Printed, Resource
 
 def poisoned(run: Run, resource: Resource, now: float, output: str = "") -> Outcome:
     """The outcome of a run whose attempts are used up."""
-    detail = f"Its process died {run.crashes} times and was lost {run.losses} times."
-    facts = {"attempts": run.crashes + run.losses, "crashed": run.crashes, "lost": run.losses}
+    detail, facts = given_up(run.crashes, run.losses)
     started = run.started or now
     return Outcome(resource, run.attempt, Kind.poison, started, now, detail=detail, output=output, facts=facts)
+
+
+def given_up(crashes: int, losses: int) -> tuple[str, dict[str, object]]:
+    """What is said of a run whose attempts are used up, and the facts."""
+    detail = f"Its process died {crashes} times and was lost {losses} times."
+    return detail, {"attempts": crashes + losses, "crashed": crashes, "lost": losses}
 
 
 def printed(outcome: Outcome) -> Printed | None:

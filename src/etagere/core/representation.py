@@ -51,9 +51,10 @@ class Resource:
 class Outcome:
     """The end of a run, on its way to the collector.
 
-    `path` is the file that holds a succeeded run's bytes; it is the collector's to move or remove,
-    with the directory around it. `detail` and `facts` (members of a problem document) are for clients,
-    `traceback` and `output` (the last 64 KiB printed) for operators. Times are seconds since the epoch.
+    `path` is the file that holds a succeeded run's bytes; it is the collector's to move or remove, with the directory
+    around it. Where it has come from another machine, a small one is in `body` instead. `detail` and `facts` (members
+    of a problem document) are for clients, `traceback` and `output` (the last 64 KiB printed) for operators. Times are
+    seconds since the epoch.
     """
 
     resource: Resource
@@ -67,6 +68,7 @@ class Outcome:
     traceback: str = ""
     output: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
+    body: bytes | None = None
 
     @property
     def seconds(self) -> float:

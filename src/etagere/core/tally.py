@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from etagere.core.lifecycle import State
-from etagere.core.representation import Kind, Outcome, Representation
+from etagere.core.representation import Kind, Representation
 
 BUCKETS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
 """The run times that are told apart, in seconds."""
@@ -73,14 +73,13 @@ class Tally:
         self.saved: dict[str, Saved] = {}
         self._new: dict[str, None] = {}
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, id: str, model: str, kind: Kind, seconds: float) -> None:
         """A run has ended. Its first answer is what it was for; each further one saves a run."""
-        model = outcome.resource.model
-        self.ended[model, outcome.kind] += 1
-        if outcome.kind is not Kind.poison:  # that is of several attempts
-            self.times.setdefault(model, RunTimes()).add(outcome.seconds)
-        if outcome.kind is Kind.succeeded:
-            self._new[outcome.resource.id] = None
+        self.ended[model, kind] += 1
+        if kind is not Kind.poison:  # that is of several attempts
+            self.times.setdefault(model, RunTimes()).add(seconds)
+        if kind is Kind.succeeded:
+            self._new[id] = None
             if len(self._new) > NEW:
                 del self._new[next(iter(self._new))]
 

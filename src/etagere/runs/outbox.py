@@ -99,6 +99,7 @@ def _delete(connection: apsw.Connection, id: str, attempt: int) -> None:
 def _encode(outcome: Outcome) -> str:
     fields = asdict(outcome)
     fields["path"] = None if outcome.path is None else str(outcome.path)
+    del fields["body"]
     # ASCII, because output and file names may hold surrogates, which UTF-8 cannot.
     return json.dumps(fields, ensure_ascii=True)
 

@@ -29,20 +29,20 @@ class PrintsContract:
         """The next record takes it along."""
         store.prints.note(PRINTED)
         await store.cache.put(resource("b"), failure("b", EPOCH))
-        assert store.prints.printed("a") == PRINTED
-        assert store.prints.printed("b") is None
+        assert await store.prints.printed("a") == PRINTED
+        assert await store.prints.printed("b") is None
 
     async def test_the_last_attempt_that_printed_counts(self, store: Store) -> None:
         """One that printed nothing leaves what there was."""
         store.prints.note(PRINTED)
         later = replace(PRINTED, attempt=3, outcome="failed", output="other words")
         await store.cache.put(resource("a"), failure("a", EPOCH), later)
-        assert store.prints.printed("a") == later
+        assert await store.prints.printed("a") == later
         await store.cache.put(resource("a"), representation("a", b"result"))
-        assert store.prints.printed("a") == later
+        assert await store.prints.printed("a") == later
 
     async def test_what_a_success_printed_is_kept_with_it(self, store: Store) -> None:
         """However large the result."""
         for id, size in (("a", 10), ("b", 2 * 1024 * 1024)):
             await store.cache.put(resource(id), representation(id, b"x" * size), replace(PRINTED, id=id))
-            assert store.prints.printed(id) == replace(PRINTED, id=id)
+            assert await store.prints.printed(id) == replace(PRINTED, id=id)

@@ -1,0 +1,103 @@
+"""From settings to a running service: the one place that knows the adapters."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from etagere.config import Settings
+from etagere.errors import BrokenDatabase, Problem, StartError
+from etagere.model import Registry
+
+if TYPE_CHECKING:
+    from etagere.asgi.responses import Scope, Send
+    from etagere.database import Database
+    from etagere.factory.running import Running
+    from etagere.identity import Identify
+    from etagere.otel import Tracing
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+
+async def start(registry: Registry, settings: Settings, identify: Identify | None = None) -> Running:
+    """Open the data directory and begin to work: all of it here, or with a store as one of many nodes.
+
+    `identify` is a host application's word on who asks.
+
+    Raises:
+        StartError: the data directory is locked or not to be written, the models do not import, or there is no store.
+    """
+    tracing = _tracing() if settings.traces else None
+    try:
+        try:
+            return await _begin(registry, settings, identify, tracing)
+        except BrokenDatabase:
+            # Opening it again sets it aside.
+            return await _begin(registry, settings, identify, tracing)
+    except BaseException:
+        if tracing is not None:
+            await tracing.close()
+        raise
+
+
+async def _begin(registry: Registry, settings: Settings, identify: Identify | None, tracing: Tracing | None) -> Running:
+    from etagere.database import Database
+
+    database = await Database.open(settings.data)
+    try:
+        return await _assemble(registry, settings, database, identify, tracing)
+    except BaseException as error:
+        await database.close()
+        if database.broken:
+            raise BrokenDatabase(f"The database in {settings.data} is broken.") from error
+        if isinstance(error, OSError):
+            raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
+        raise
+
+
+async def _assemble(
+    registry: Registry, settings: Settings, database: Database, identify: Identify | None, tracing: Tracing | None
+) -> Running:
+    if settings.store is None:
+        from etagere.factory import alone
+
+        return await alone.begin(registry, settings, database, SystemClock(), identify, tracing)
+    try:
+        from etagere.factory import node
+    except ModuleNotFoundError as error:
+        raise without_cluster(error) from error
+    return await node.begin(registry, settings, database, SystemClock(), identify, tracing)
+
+
+def without_cluster(error: ModuleNotFoundError) -> Exception:
+    """What to raise where a module of the extra `cluster` is missing."""
+    if (error.name or "").partition(".")[0] not in ("redis", "obstore", "celery", "kombu"):
+        return error
+    return StartError(f'a store needs {error.name}, which is not there: pip install "etagere[cluster]"')
+
+
+async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answer a request while nothing runs."""
+    from etagere.asgi.problems import of_problem
+
+    await of_problem(problem, scope.get("root_path", "")).send(send, head=scope["method"] == "HEAD")
+
+
+def _tracing() -> Tracing:
+    try:
+        from etagere.otel import Tracing
+    except ImportError as error:
+        raise StartError(
+            f'traces need OpenTelemetry, and {error.name} is not there: pip install "etagere[otel]"'
+        ) from None
+    return Tracing()

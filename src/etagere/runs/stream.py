@@ -1,0 +1,243 @@
+"""The result queue that many machines share: a stream in the store, which a group of collectors takes from."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import sys
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from etagere import contents
+from etagere.core.representation import Kind, Outcome
+from etagere.errors import InternalError, StorageFull, StoreLost
+from etagere.logs import get_logger
+from etagere.results import SECOND
+from etagere.runs import entries
+from etagere.runs.entries import Fields
+from etagere.valkey import Script, Valkey
+
+GROUP = "collectors"
+AT_ONCE = 16
+POLL_S = 1.0
+AGAIN_S = 0.5
+FORGOTTEN_MS = 3_600_000
+"""A collector that has taken nothing for so long is not there any more."""
+
+_RESULT = "result"
+
+log = get_logger("etagere.results")
+
+
+class Blobs(Protocol):
+    """Where what is too large for the store lies on its way."""
+
+    async def put(self, path: Path, name: str) -> None:
+        """Keep a file under this name."""
+        ...
+
+    async def fetch(self, name: str, target: Path, size: int, digest: bytes) -> None:
+        """Write it to a file; FileNotFoundError where it is not there, or is not what was put."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Forget it."""
+        ...
+
+
+class ResultStream:
+    """The `ResultQueue` of many machines, at either end: workers `put`, collectors do the rest.
+
+    Results come into `directory`, if they are not small. What a collector has taken and not done in `idle` seconds,
+    another takes over. `news` is set when there may be something to take.
+    """
+
+    def __init__(
+        self,
+        store: Valkey,
+        scripts: Mapping[str, Script],
+        blobs: Blobs | None,
+        directory: Path,
+        news: asyncio.Event,
+        *,
+        idle: float,
+    ) -> None:
+        self._store = store
+        self._finish = scripts["finish"]
+        self._advance = scripts["advance"]
+        self._blobs = blobs
+        self._directory = directory
+        self._news = news
+        self._idle_ms = int(idle * 1000)
+        self._name = secrets.token_hex(8)
+        self._stream = store.key("results")
+        self._taken: deque[tuple[str, Outcome]] = deque()
+        self._entries: dict[tuple[str, int], list[str]] = {}
+        # What may be removed when an entry is done.
+        self._arrived: dict[str, list[str]] = {}
+        self._looked_for_idle = float("-inf")
+
+    async def put(self, outcome: Outcome) -> None:
+        """See `ResultQueue.put`; a store or a place that is away is waited for, since runs may have taken hours."""
+        while True:
+            try:
+                await self._put(outcome)
+                break
+            except (StoreLost, StorageFull) as error:
+                log.warning("an outcome waits until it can be handed over", id=outcome.resource.id, reason=error.detail)
+                await asyncio.sleep(AGAIN_S)
+        if outcome.path is not None:
+            await asyncio.to_thread(shutil.rmtree, outcome.path.parent, ignore_errors=True)
+
+    async def take(self) -> Outcome:
+        """See `ResultQueue.take`."""
+        while not self._taken:
+            self._news.clear()
+            await self._read()
+            if not self._taken:
+                await _wait(self._news, POLL_S)
+        entry, outcome = self._taken.popleft()
+        self._entries.setdefault((outcome.resource.id, outcome.attempt), []).append(entry)
+        return outcome
+
+    async def defer(self, outcome: Outcome) -> None:
+        """See `ResultQueue.defer`."""
+        entry = self._entries[outcome.resource.id, outcome.attempt].pop()
+        self._taken.append((entry, outcome))
+
+    async def done(self, outcome: Outcome) -> None:
+        """See `ResultQueue.done`."""
+        known = self._entries.pop((outcome.resource.id, outcome.attempt), [])
+        if known:
+            acknowledged = self._store.do("XACK", self._stream, GROUP, *known)
+            await self._store.do("XDEL", self._stream, *known)
+            await acknowledged
+        for blob in (blob for entry in known for blob in self._arrived.pop(entry, [])):
+            assert self._blobs is not None
+            await self._blobs.remove(blob)
+
+    async def open(self) -> None:
+        """Make the group of collectors where there is none, and forget those that are gone."""
+        try:
+            await self._store.do("XGROUP", "CREATE", self._stream, GROUP, "0", "MKSTREAM")
+        except InternalError as error:
+            if "BUSYGROUP" not in str(error.__cause__):
+                raise
+        for consumer in await self._store.do("XINFO", "CONSUMERS", self._stream, GROUP):
+            if not int(consumer[b"pending"]) and int(consumer[b"idle"]) > FORGOTTEN_MS:
+                await self._store.do("XGROUP", "DELCONSUMER", self._stream, GROUP, consumer[b"name"])
+
+    async def _put(self, outcome: Outcome) -> None:
+        fields = entries.encode(outcome)
+        if outcome.path is not None:
+            try:
+                fields |= await self._sent(outcome, outcome.path, "")
+                with suppress(FileNotFoundError):
+                    fields |= await self._sent(outcome, outcome.path.with_name(SECOND), "second_")
+            except ValueError as error:
+                outcome = replace(outcome, kind=Kind.failed, detail=str(error), path=None)
+                fields = entries.encode(outcome)
+        about = outcome.resource.id, str(outcome.attempt), str(outcome.kind)
+        pairs = (part for pair in fields.items() for part in pair)
+        await self._store.script(self._finish, *about, *pairs)
+
+    async def _sent(self, outcome: Outcome, path: Path, prefix: str) -> dict[str, bytes]:
+        """The fields that tell of a file: its bytes, or where they are."""
+        size, digest, body = await asyncio.to_thread(contents.read, path, sys.maxsize)
+        if body is not None:
+            return {f"{prefix}body": body}
+        if self._blobs is None:
+            raise ValueError(f"the result has {size} bytes; more than 1 MiB need a place that all share: set blobs")
+        name = f"incoming/{outcome.resource.id}.{outcome.attempt}.{secrets.token_hex(8)}"
+        await self._blobs.put(path, name)
+        about = {"blob": name, "size": str(size), "digest": digest.hex()}
+        return {prefix + field: value.encode() for field, value in about.items()}
+
+    async def _read(self) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            if now - self._looked_for_idle >= min(POLL_S, self._idle_ms / 2000):
+                self._looked_for_idle = now
+                taken_over = await self._store.do(
+                    "XAUTOCLAIM", self._stream, GROUP, self._name, self._idle_ms, "0", "COUNT", AT_ONCE
+                )
+                await self._take_up(taken_over[1])
+            found = await self._store.do(
+                "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", AT_ONCE, "STREAMS", self._stream, ">"
+            )
+            for _, found_there in found.items() if isinstance(found, dict) else found or []:
+                await self._take_up(found_there)
+        except StoreLost:
+            await asyncio.sleep(AGAIN_S)
+        except InternalError as error:
+            if "NOGROUP" not in str(error.__cause__):
+                raise
+            # The store was emptied.
+            await self.open()
+
+    async def _take_up(self, found: Any) -> None:
+        known = {entry for entry, _ in self._taken}.union(*self._entries.values())
+        for id, flat in found:
+            entry, fields = id.decode(), _fields(flat)
+            if entry in known:
+                continue
+            try:
+                self._taken.append((entry, await self._outcome(entry, fields)))
+            except FileNotFoundError as error:
+                # Its run has no lease any more, and gets one again that is over, so that it is found lost.
+                log.error("an outcome whose result is gone is forgotten", entry=entry, reason=str(error))
+                await self._forget(entry, fields)
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("an outcome cannot be read", entry=entry, error=repr(error))
+                await self._forget(entry, fields)
+
+    async def _outcome(self, entry: str, fields: Fields) -> Outcome:
+        if "body" in fields and not any(name.startswith("second_") for name in fields):
+            return entries.decode(fields, None, fields["body"])
+        if not any(name in fields for name in ("body", "blob")):
+            return entries.decode(fields, None, None)
+        directory = self._directory / entry
+        await asyncio.to_thread(_empty, directory)
+        await self._bring(fields, "", directory / _RESULT)
+        await self._bring(fields, "second_", directory / SECOND)
+        return entries.decode(fields, directory / _RESULT, None)
+
+    async def _bring(self, fields: Fields, prefix: str, target: Path) -> None:
+        if (body := fields.get(f"{prefix}body")) is not None:
+            await asyncio.to_thread(target.write_bytes, body)
+        elif (blob := fields.get(f"{prefix}blob")) is not None:
+            if self._blobs is None:
+                raise ValueError("there is no place to take it from: set blobs as the workers have it")
+            size, digest = int(fields[f"{prefix}size"]), bytes.fromhex(fields[f"{prefix}digest"].decode())
+            await self._blobs.fetch(blob.decode(), target, size, digest)
+            self._arrived.setdefault(target.parent.name, []).append(blob.decode())
+
+    async def _forget(self, entry: str, fields: Fields) -> None:
+        lose = self._store.script(self._advance, fields.get("id", b""), "lose", fields.get("attempt", b"0"))
+        acknowledged = self._store.do("XACK", self._stream, GROUP, entry)
+        await self._store.do("XDEL", self._stream, entry)
+        await acknowledged
+        await lose
+
+
+def _fields(flat: Any) -> dict[str, bytes]:
+    pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+    return {name.decode(): value for name, value in pairs}
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, parents=True)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
