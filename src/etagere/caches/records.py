@@ -251,6 +251,11 @@ def _total(connection: apsw.Connection, statement: str) -> int:
     return total
 
 
+def keep_ghost(connection: apsw.Connection, found: Ghost, model: str, now: float) -> None:
+    """Keep what is known of a resource that has nothing here."""
+    _keep_ghost(connection, Resource(found.id, found.uri, model), found.digest, found.seconds or 0.0, now)
+
+
 def _keep_ghost(
     connection: apsw.Connection, resource: Resource, digest: bytes | None, seconds: float, now: float
 ) -> bytes | None:

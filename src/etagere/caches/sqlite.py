@@ -97,6 +97,10 @@ class SqliteCache:
         self._touch(id)
         return records.ghost(row)
 
+    async def remember(self, ghost: Ghost, model: str) -> None:
+        """Keep what is known of a resource of which there is nothing here; `model` is `name@version`."""
+        await self._database.write(partial(records.keep_ghost, found=ghost, model=model, now=self._clock.now()))
+
     async def put(
         self, resource: Resource, finished: Representation | Failure, printed: Printed | None = None
     ) -> Representation | Failure:

@@ -35,7 +35,8 @@ class _Missed(Exception):
 class Feed:
     """The life of a mirror.
 
-    `tell` gives what others are told of this node, by whose `name` it is known.
+    `tell` gives what others are told of this node, by whose `name` it is known. `hear` is told with each pulse whether
+    all are draining, and how often something was purged.
     """
 
     def __init__(
@@ -46,14 +47,15 @@ class Feed:
         clock: Clock,
         name: str,
         tell: Callable[[], Mapping[str, Any]],
+        hear: Callable[[bool, int], None] = lambda draining, purges: None,
     ) -> None:
-        self.draining = False
         self._store = store
         self._scripts = scripts
         self._mirror = mirror
         self._clock = clock
         self._name = name
         self._tell = tell
+        self._hear_of = hear
         self._epoch = b""
         self._heard = 0
         self._confirmed = -math.inf
@@ -87,9 +89,8 @@ class Feed:
 
     async def nodes(self) -> dict[str, dict[str, Any]]:
         """What the nodes that are there have told, by their names."""
-        flat = await self._store.do("HGETALL", self._store.key("nodes"))
-        pairs = zip(flat[::2], flat[1::2], strict=True) if isinstance(flat, list) else flat.items()
-        return {name.decode(): json.loads(told) for name, told in pairs}
+        told = await self._store.do("HGETALL", self._store.key("nodes"))
+        return {name.decode(): json.loads(text) for name, text in told.items()}
 
     async def _listen(self, subscription: PubSub) -> None:
         due = self._clock.monotonic() + PULSE_S
@@ -117,8 +118,8 @@ class Feed:
     async def _pulse(self) -> None:
         sent, heard, awaited = self._clock.monotonic(), self._heard, self._awaited
         told = json.dumps(self._tell())
-        epoch, seq, draining, _ = await self._call("pulse", self._name, told, secrets.token_hex(8), GONE_S)
-        self.draining = draining == b"1"
+        epoch, seq, draining, purges = await self._call("pulse", self._name, told, secrets.token_hex(8), GONE_S)
+        self._hear_of(draining == b"1", int(purges))
         known, self._epoch = self._epoch, epoch
         if known not in (b"", epoch) or int(seq) < heard:
             self._confirmed = -math.inf

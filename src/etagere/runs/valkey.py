@@ -172,6 +172,11 @@ class ValkeyRunTable:
         else:
             self._mirror.drop(id)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether all that is pending is known."""
+        return self._feed.fresh
+
     def position(self, id: str) -> int | None:
         """See `RunTable.position`: the rank in the run's own queue, at most a second old."""
         entry = self._mirror.entries.get(id)

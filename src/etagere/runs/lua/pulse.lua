@@ -15,5 +15,5 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'seen', '-inf', number(MO
   redis.call('ZREM', P .. 'seen', name)
 end
 redis.call('HSETNX', P .. 'meta', 'epoch', ARGV[5])
-local found = redis.call('HMGET', P .. 'meta', 'epoch', 'seq', 'draining')
-return { found[1], found[2] or '0', found[3] or '', NOW }
+local found = redis.call('HMGET', P .. 'meta', 'epoch', 'seq', 'draining', 'purges')
+return { found[1], found[2] or '0', found[3] or '', found[4] or '0' }

@@ -1,0 +1,109 @@
+"""What one of many nodes has at hand of a resource, and how it comes by the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from etagere.core.canonical import model_key
+from etagere.core.lifecycle import Run
+from etagere.core.representation import Failure, Ghost, Representation, Resource
+from etagere.errors import Evicted, StorageFull
+from etagere.flights import Flights
+from etagere.logs import get_logger
+from etagere.ports import Cache, Variants
+
+log = get_logger("etagere.presence")
+
+
+class Fetched(NamedTuple):
+    """What many machines share of a resource: what is known of it, what is ready, and the variants that runs wrote."""
+
+    ghost: Ghost | None = None
+    found: Representation | Failure | None = None
+    variants: Sequence[Representation] = ()
+
+
+class Shared(Protocol):
+    """Where many machines share what is finished."""
+
+    async def fetch(self, id: str, directory: Path) -> Fetched:
+        """What there is; what is large comes as a file in a directory that is there."""
+        ...
+
+
+class Mirrored(Protocol):
+    """A run table that is somewhere else, and mirrored here."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether all that is pending is known."""
+        ...
+
+    def get(self, id: str) -> Run | None:
+        """See `RunTable.get`."""
+        ...
+
+    async def look(self, id: str) -> None:
+        """Ask for a run, which `get` knows then."""
+        ...
+
+
+class Local(Cache, Variants, Protocol):
+    """The cache of this node."""
+
+    async def remember(self, ghost: Ghost, model: str) -> None:
+        """Keep what is known of a resource that has nothing here."""
+        ...
+
+
+class NodePresence:
+    """The `Presence` of a node: the mirror of the run table, and a cache of its own in front of the shared one.
+
+    Large results come by way of `directory`, which is emptied.
+    """
+
+    def __init__(self, runs: Mirrored, cache: Local, shared: Shared, directory: Path) -> None:
+        self._runs = runs
+        self._cache = cache
+        self._shared = shared
+        self._directory = directory.absolute()
+        self._loading: Flights[str, None] = Flights()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir(0o700, parents=True)
+
+    def knows(self, id: str) -> bool:
+        """See `Presence.knows`. What is ready stays so, whether the store can be reached or not."""
+        if self._runs.get(id) is not None:
+            return True
+        found = self._cache.get(id)
+        return found is not None if self._runs.fresh else isinstance(found, Representation)
+
+    async def load(self, id: str) -> None:
+        """See `Presence.load`; all who ask meanwhile wait for the same."""
+        await self._loading.join(id, lambda: self._load(id))
+
+    async def _load(self, id: str) -> None:
+        if not self._runs.fresh:
+            await self._runs.look(id)
+            if self._runs.get(id) is not None:
+                return
+        fetched = await self._shared.fetch(id, self._directory)
+        if fetched.ghost is None:
+            return
+        ghost, key = fetched.ghost, model_key(fetched.ghost.uri)
+        if fetched.found is None:
+            await self._cache.remember(ghost, key)
+            return
+        try:
+            primary = await self._cache.put(Resource(id, ghost.uri, key), fetched.found)
+            for variant in fetched.variants:
+                if isinstance(primary, Representation):
+                    await self._cache.put_variant(primary, replace(variant, derived=True))
+        except (StorageFull, Evicted) as full:
+            # What is small can be given all the same, as long as somebody asks.
+            log.warning("a shared result has no room here", id=id, reason=str(full))
+            raise
