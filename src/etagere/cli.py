@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from etagere import commands, keeping, operating
+from etagere import commands, hosting, keeping, operating
 from etagere.errors import EtagereError, ImportFailed
 from etagere.logs import say
 from etagere.operating import Asked
@@ -38,6 +38,9 @@ Config = Annotated[Path | None, typer.Option(help="The file of settings; etagere
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document, for programs.")]
 Url = Annotated[
     str | None, typer.Option(metavar="URL", help="Ask the service there, with the operator's key in ETAGERE_KEY.")
+]
+Store = Annotated[
+    str | None, typer.Option(metavar="URL", help="Valkey or Redis that many machines share. [default: the setting]")
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a resource: in its tags, URIs and log lines.")]
 
@@ -79,6 +82,10 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")] = None,
     data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
     runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Valkey or Redis that many machines share, for workers."),
+    ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload on change; versions follow the source.")] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
@@ -95,12 +102,53 @@ def serve(
         "port": port,
         "data": data,
         "runs": runs,
+        "store": store,
         "dev": dev or None,
         "access_log": access_log or None,
         "log_json": log_json or None,
     }
     overrides = {name: value for name, value in given.items() if value is not None}
     _run(commands.serve, target, overrides, config, insecure_public)
+
+
+@app.command()
+def worker(
+    target: Target,
+    store: Store = None,
+    runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
+    queue: Annotated[
+        list[str] | None, typer.Option(help="A queue to work off; repeat for more. [default: those of the models]")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="URL", help="celery+<broker URL>: be a Celery worker of that broker, too.")
+    ] = None,
+    config: Config = None,
+    data: Annotated[Path | None, typer.Option(help="Where runs have their directories. [default: a new one]")] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
+) -> None:
+    """Run the models of TARGET for the nodes that share a store; start as many as there are machines.
+
+    Example: etagere worker model.py --store redis://store.example:6379 --runs 8
+    """
+    given: dict[str, Any] = {"store": store, "runs": runs, "engine": engine, "data": data, "log_json": log_json or None}
+    given["queues"] = tuple(queue) if queue else None
+    _run(hosting.work, target, {name: value for name, value in given.items() if value is not None}, config)
+
+
+@app.command()
+def collect(
+    target: Target,
+    store: Store = None,
+    config: Config = None,
+    data: Annotated[Path | None, typer.Option(help="Where results arrive. [default: a new directory]")] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
+) -> None:
+    """Put what workers have finished into the cache that all nodes share. One is enough; a second takes over.
+
+    Example: etagere collect model.py --store redis://store.example:6379
+    """
+    given = {"store": store, "data": data, "log_json": log_json or None}
+    _run(hosting.collect, target, {name: value for name, value in given.items() if value is not None}, config)
 
 
 @app.command()

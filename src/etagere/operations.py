@@ -31,7 +31,8 @@ log = get_logger("etagere.operations")
 class Operations:
     """Each method is an operation, and returns a document that JSON can carry; times are seconds unless they are dates.
 
-    `version` is that of the software; `nondeterministic` counts by model the results that were others than before.
+    `version` is that of the software; `nondeterministic` counts by model the results that were others than before;
+    `nodes` tells of all processes that share a store, where there are many.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Operations:
         scrubber: Scrubber,
         nondeterministic: Mapping[str, int],
         version: str,
+        nodes: Callable[[], Awaitable[Document]] | None = None,
     ) -> None:
         self._service = service
         self._runs = runs
@@ -51,6 +53,7 @@ class Operations:
         self._scrubber = scrubber
         self._nondeterministic = nondeterministic
         self._version = version
+        self._nodes = nodes
         self._since = service.clock.now()
         config = ConfigDict(allow_inf_nan=False)
         methods = (self.status, self.runs, self.logs, self.cancel, self.purge, self.drain)
@@ -74,6 +77,7 @@ class Operations:
             "bytes": size,
             "nondeterministic": dict(self._nondeterministic),
             "scrubber": {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged},
+            **({"nodes": await self._nodes()} if self._nodes else {}),
         }
 
     def counted(self) -> Document:
@@ -128,6 +132,7 @@ class Operations:
             log.info("run cancelled by an operator", id=id, model=run.model, state=str(run.state))
             if place is not None:
                 await asyncio.wait([place], timeout=STOPPED_WITHIN_S)
+            await self._service.find(id)
             return {**self._told(run), "became": self._became(run)}
         finally:
             if place is not None:

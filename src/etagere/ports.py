@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -290,6 +290,14 @@ class Prints(Protocol):
     async def printed(self, id: str) -> Printed | None:
         """What is kept of this resource. It leaves with the ghost, or as the oldest where there is too much."""
         ...
+
+
+class Fetched(NamedTuple):
+    """What many machines share of a resource: what is known of it, what is ready, and the variants that runs wrote."""
+
+    ghost: Ghost | None = None
+    found: Representation | Failure | None = None
+    variants: Sequence[Representation] = ()
 
 
 class Presence(Protocol):

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from etagere.core.canonical import model_key
 from etagere.core.lifecycle import Run
-from etagere.core.representation import Failure, Ghost, Representation, Resource
+from etagere.core.representation import Ghost, Representation, Resource
 from etagere.errors import Evicted, StorageFull
 from etagere.flights import Flights
 from etagere.logs import get_logger
-from etagere.ports import Cache, Variants
+from etagere.ports import Cache, Fetched, Variants
 
 log = get_logger("etagere.presence")
-
-
-class Fetched(NamedTuple):
-    """What many machines share of a resource: what is known of it, what is ready, and the variants that runs wrote."""
-
-    ghost: Ghost | None = None
-    found: Representation | Failure | None = None
-    variants: Sequence[Representation] = ()
 
 
 class Shared(Protocol):

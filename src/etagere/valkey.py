@@ -37,6 +37,7 @@ OLDEST = (6, 2)
 
 _AWAY = (Disconnected, Late, BusyLoadingError, ReadOnlyError, OSError)
 _COMMON = "common"
+_EXPECTED = ("BUSYGROUP", "NOGROUP", "COLLISION")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 log = get_logger("etagere.store")
@@ -213,6 +214,8 @@ def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
     elif isinstance(found, _AWAY):
         reply.set_exception(lost(shown, found))
     elif isinstance(found, Exception):
+        if not any(known in str(found) for known in _EXPECTED):
+            log.error("the store did not understand", reason=str(found))
         error = InternalError("The store did not understand.")
         error.__cause__ = found
         reply.set_exception(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
 from etagere.core.representation import Kind, Outcome, Printed, Resource
-from etagere.errors import LostProcess, Problem
+from etagere.errors import LostProcess, Problem, StoreLost
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Clock, Prints, ResultQueue, RunTable
@@ -89,7 +90,9 @@ class Worker:
             await self._leave(run)
         except asyncio.CancelledError:
             span.tell("released", failed=False)
-            await asyncio.shield(self._runs.advance(run.id, Event.release, run.attempt))
+            # Where nobody can be told, the attempt is found lost.
+            with suppress(StoreLost):
+                await asyncio.shield(self._runs.advance(run.id, Event.release, run.attempt))
             raise
         except OSError as error:
             # Whatever the run itself did is an outcome: this is the machine's, and may take a while.

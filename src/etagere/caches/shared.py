@@ -15,8 +15,7 @@ from etagere.core.etag import short_digest
 from etagere.core.representation import INLINE_BYTES, Failure, Printed, Representation, Resource
 from etagere.errors import Evicted, InternalError
 from etagere.logs import get_logger
-from etagere.ports import Clock, Purged
-from etagere.presence import Fetched
+from etagere.ports import Clock, Fetched, Purged
 from etagere.valkey import Valkey, ignore, read_scripts
 
 GHOSTS_LIVE = 10

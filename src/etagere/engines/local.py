@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 
+from etagere.errors import StoreLost
 from etagere.logs import get_logger
 from etagere.worker import Worker
 
@@ -56,6 +57,8 @@ class LocalEngine:
         while True:
             try:
                 await self._worker.work(self._queues)
+            except StoreLost:
+                pass  # whoever follows the store says so
             except Exception:
                 # A worker outlives everything but its end, a broken log included.
                 with suppress(Exception):

@@ -12,6 +12,7 @@ from etagere.model import Registry
 if TYPE_CHECKING:
     from etagere.asgi.responses import Scope, Send
     from etagere.database import Database
+    from etagere.factory.hosts import Host
     from etagere.factory.running import Running
     from etagere.identity import Identify
     from etagere.otel import Tracing
@@ -69,14 +70,14 @@ async def _assemble(
     registry: Registry, settings: Settings, database: Database, identify: Identify | None, tracing: Tracing | None
 ) -> Running:
     if settings.store is None:
-        from etagere.factory import alone
+        from etagere.factory.alone import begin as begin_alone
 
-        return await alone.begin(registry, settings, database, SystemClock(), identify, tracing)
+        return await begin_alone(registry, settings, database, SystemClock(), identify, tracing)
     try:
-        from etagere.factory import node
+        from etagere.factory.node import begin as begin_node
     except ModuleNotFoundError as error:
         raise without_cluster(error) from error
-    return await node.begin(registry, settings, database, SystemClock(), identify, tracing)
+    return await begin_node(registry, settings, database, SystemClock(), identify, tracing)
 
 
 def without_cluster(error: ModuleNotFoundError) -> Exception:
@@ -101,3 +102,30 @@ def _tracing() -> Tracing:
             f'traces need OpenTelemetry, and {error.name} is not there: pip install "etagere[otel]"'
         ) from None
     return Tracing()
+
+
+async def begin_working(registry: Registry, settings: Settings) -> Host:
+    """Run the models for the nodes that share a store.
+
+    Raises:
+        StartError: the store cannot be used, or the models do not import.
+    """
+    tracing = _tracing() if settings.traces else None
+    try:
+        from etagere.factory.hosts import work
+    except ModuleNotFoundError as error:
+        raise without_cluster(error) from error
+    return await work(registry, settings, SystemClock(), tracing)
+
+
+async def begin_collecting(registry: Registry, settings: Settings) -> Host:
+    """Collect what was run for the nodes that share a store.
+
+    Raises:
+        StartError: the store cannot be used.
+    """
+    try:
+        from etagere.factory.hosts import collect
+    except ModuleNotFoundError as error:
+        raise without_cluster(error) from error
+    return await collect(registry, settings, SystemClock())

@@ -1,7 +1,7 @@
--- What there is of a resource, which is used by that. Arguments: 4 the id, 5 and 6 the seconds that results and ghosts
+-- What there is of a resource, which is used by that. Arguments: 3 the id, 4 and 5 the seconds that results and ghosts
 -- are kept. Answers: the ghost, the result, the failure, the variants.
 
-local id = ARGV[4]
+local id = ARGV[3]
 local ghost = hash('ghost:' .. id)
 local result = hash('result:' .. id)
 local variants = {}
@@ -9,9 +9,9 @@ for _, name in ipairs(redis.call('SMEMBERS', P .. 'variants:' .. id)) do
   local found = hash('result:' .. id .. '.' .. name)
   if #found > 0 then
     variants[#variants + 1] = found
-    redis.call('EXPIRE', P .. 'result:' .. id .. '.' .. name, ARGV[5])
+    redis.call('EXPIRE', P .. 'result:' .. id .. '.' .. name, ARGV[4])
   end
 end
-for _, key in ipairs({ 'result:', 'variants:' }) do redis.call('EXPIRE', P .. key .. id, ARGV[5]) end
-redis.call('EXPIRE', P .. 'ghost:' .. id, ARGV[6])
+for _, key in ipairs({ 'result:', 'variants:' }) do redis.call('EXPIRE', P .. key .. id, ARGV[4]) end
+redis.call('EXPIRE', P .. 'ghost:' .. id, ARGV[5])
 return { ghost, result, (hash('failure:' .. id)), variants }

@@ -1,9 +1,9 @@
--- Forget results and failures of a model that ended before some time. Arguments: 4 the model (a name, name@version, or
--- empty for all), 5 the time, then ids. Answers: how many results, failures, bytes.
+-- Forget results and failures of a model that ended before some time. Arguments: 3 the model (a name, name@version, or
+-- empty for all), 4 the time, then ids. Answers: how many results, failures, bytes.
 
-local wanted, before = ARGV[4], tonumber(ARGV[5])
+local wanted, before = ARGV[3], tonumber(ARGV[4])
 local results, failures, bytes = 0, 0, 0
-for i = 6, #ARGV do
+for i = 5, #ARGV do
   local id = ARGV[i]
   local model = redis.call('HGET', P .. 'ghost:' .. id, 'model') or ''
   if wanted == '' or model == wanted or string.match(model, '^[^@]*') == wanted then

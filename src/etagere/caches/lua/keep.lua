@@ -1,9 +1,9 @@
--- Keep the end of a run; the first representation wins. Arguments: 4 the id, 5 a JSON object of `about` (the fields of a
+-- Keep the end of a run; the first representation wins. Arguments: 3 the id, 4 a JSON object of `about` (the fields of a
 -- result or failure), `ghost` (uri, model, seconds), `ttl`, `ghost_ttl` and, of a failure, `expires` (milliseconds since
--- the epoch); 6 the body; 7 the date. Answers: what is kept, whether
+-- the epoch); 5 the body; 6 the date. Answers: what is kept, whether
 -- that was there before, and the digest that another run had given, or nothing.
 
-local id, given, body, now = ARGV[4], cjson.decode(ARGV[5]), ARGV[6], ARGV[7]
+local id, given, body, now = ARGV[3], cjson.decode(ARGV[4]), ARGV[5], ARGV[6]
 local _, ghost = hash('ghost:' .. id)
 if ghost.uri and ghost.uri ~= given.ghost.uri then return redis.error_reply('COLLISION ' .. ghost.uri) end
 

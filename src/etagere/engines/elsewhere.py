@@ -1,0 +1,25 @@
+"""The engine of a node that runs nothing: workers are somewhere else, and hear of work by the run table itself."""
+
+from __future__ import annotations
+
+from etagere.valkey import Valkey, ignore
+
+
+class Elsewhere:
+    """The `Engine` of an API node."""
+
+    def __init__(self, store: Valkey) -> None:
+        self._store = store
+
+    async def start(self) -> None:
+        """Nothing is begun here."""
+
+    def wake(self, queue: str) -> None:
+        """Whoever waits for work has heard of it already."""
+
+    def drain(self, on: bool) -> None:
+        """See `Engine.drain`: of all nodes and workers."""
+        ignore(self._store.do("HSET", self._store.key("meta"), "draining", "1" if on else ""))
+
+    async def stop(self) -> None:
+        """Nothing goes on here."""

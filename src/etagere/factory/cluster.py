@@ -1,0 +1,134 @@
+"""What every process has that shares a store with others: the connection, and the run table with its mirror."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from etagere.caches.blobstore import BlobStore
+from etagere.caches.shared import SharedCache
+from etagere.config import Settings
+from etagere.core.lifecycle import State
+from etagere.errors import StartError, StoreLost
+from etagere.factory import running as parts
+from etagere.model import Registry
+from etagere.ports import Clock
+from etagere.runs.feed import Feed
+from etagere.runs.mirror import Mirror, Mirrored
+from etagere.runs.stream import ResultStream
+from etagere.runs.valkey import Rules, ValkeyRunTable
+from etagere.valkey import Script, Valkey, read_scripts
+
+CAPACITY_EVERY_S = 5.0
+
+Hear = Callable[[str, Mirrored], None]
+
+
+class Cluster:
+    """One process among those that share a store.
+
+    `kind` is what it is: api, worker or collector. `hear` is told what becomes of runs, `pulse` with each pulse whether
+    all are draining and how often something was purged.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        clock: Clock,
+        kind: str,
+        hear: Hear,
+        pulse: Callable[[bool, int], None] = lambda draining, purges: None,
+        models: Collection[str] | None = None,
+    ) -> None:
+        assert settings.store is not None
+        self.name = f"{kind}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.store = Valkey(settings.store, settings.namespace)
+        # What is large would hold up what is small.
+        self.bodies = Valkey(settings.store, settings.namespace)
+        self.blobs = BlobStore(settings.blobs) if settings.blobs else None
+        self.shared = SharedCache(self.bodies, self.blobs, clock, settings.cache_ttl)
+        self.scripts: Mapping[str, Script] = read_scripts("etagere.runs")
+        self.mirror = Mirror(hear)
+        self.told: dict[str, Any] = {"kind": kind, "host": socket.gethostname(), "pid": os.getpid()}
+        self.feed = Feed(self.store, self.scripts, self.mirror, clock, self.name, self._tell, pulse)
+        self.runs = ValkeyRunTable(
+            self.store, self.scripts, self.mirror, self.feed, clock, _rules(registry, settings, models),
+            lease=settings.lease, worker=self.name,
+        )  # fmt: skip
+        self.capacity = 1
+        self._settings = settings
+        self._stop_following: parts.Stop | None = None
+
+    async def open(self) -> None:
+        """Connect, and follow what becomes of runs.
+
+        Raises:
+            StartError: the store cannot be used.
+        """
+        await self.store.open()
+        ready = asyncio.Event()
+        self._stop_following = parts.in_background(self.feed.follow(ready.set))
+        try:
+            async with asyncio.timeout(10):
+                await ready.wait()
+        except TimeoutError:
+            await self.close()
+            raise StartError(f"The store {self.store.shown} does not tell what is pending.") from None
+
+    def stream(self, directory: Path, news: asyncio.Event) -> ResultStream:
+        """The result queue; what is large comes into the directory."""
+        scripts, lease = self.scripts, self._settings.lease
+        return ResultStream(self.bodies, scripts, self.blobs, directory, news, idle=lease)
+
+    async def measure(self) -> None:
+        """Know for ever how many runs can go on at once."""
+        while True:
+            try:
+                nodes = await self.feed.nodes()
+                self.capacity = max(1, sum(told.get("runs", 0) for told in nodes.values()))
+            except StoreLost:
+                pass  # as it was
+            await asyncio.sleep(CAPACITY_EVERY_S)
+
+    async def close(self) -> None:
+        """Say that this process is gone, as far as anybody can hear it."""
+        if self._stop_following is not None:
+            await self._stop_following()
+        try:
+            async with asyncio.timeout(1):
+                await self.feed.leave()
+        except (StoreLost, TimeoutError):
+            pass  # it is found out
+        await self.bodies.close()
+        await self.store.close()
+
+    def _tell(self) -> Mapping[str, Any]:
+        return self.told
+
+
+def _rules(registry: Registry, settings: Settings, models: Collection[str] | None) -> Rules:
+    return Rules(
+        settings.max_pending,
+        partial(parts.concurrency, registry),
+        patience=settings.patience,
+        quota=parts.quota(settings),
+        needless=[key for key in registry.models if parts.is_needless(registry, key)],
+        models=models,
+    )
+
+
+def has_ended(event: str, entry: Mirrored) -> bool:
+    """Whether nobody needs to wait for a run any more."""
+    return event == "gone" or entry.run.ended
+
+
+def is_work(event: str, entry: Mirrored) -> bool:
+    """Whether a worker may have something to do: a run waits, or a place is free."""
+    return entry.run.state is State.queued or has_ended(event, entry)

@@ -1,0 +1,123 @@
+"""The processes that answer no requests: workers, and collectors."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from etagere.collector import Collector
+from etagere.config import Settings
+from etagere.core.tally import Tally
+from etagere.engines.local import LocalEngine
+from etagere.factory import running as parts
+from etagere.factory.cluster import Cluster, is_work
+from etagere.factory.running import Stop
+from etagere.logs import get_logger
+from etagere.model import Registry
+from etagere.pacer import Pacer
+from etagere.ports import Clock
+from etagere.runs.mirror import Mirrored
+from etagere.runs.shared_histories import SharedHistories
+from etagere.traces import UNTRACED
+from etagere.worker import Worker
+
+if TYPE_CHECKING:
+    from etagere.otel import Tracing
+
+SWEEP_EVERY_S = 3600.0
+COLLECTED_AT_ONCE = 8
+
+log = get_logger("etagere")
+
+
+class Host:
+    """A process at work, and what it takes to stop it, in order."""
+
+    def __init__(self, *stops: Stop) -> None:
+        self._stops = stops
+
+    async def stop(self) -> None:
+        """Runs under way are killed and queued again; what was taken and not kept is taken over by another."""
+        for stop in self._stops:
+            await stop()
+
+
+class _Bell:
+    """Wakes the engine when there may be work; a worker of other queues is none."""
+
+    def __init__(self) -> None:
+        self.engine: LocalEngine | None = None
+
+    def __call__(self, event: str, entry: Mirrored) -> None:
+        if self.engine is not None and is_work(event, entry):
+            self.engine.wake(entry.run.queue)
+
+
+async def work(registry: Registry, settings: Settings, clock: Clock, tracing: Tracing | None = None) -> Host:
+    """Run the models, as many runs at once as the settings say.
+
+    Raises:
+        StartError: the store cannot be used, or the models do not import.
+    """
+    bell = _Bell()
+    cluster = Cluster(registry, settings, clock, "worker", bell, models=registry.models)
+    queues = set(settings.queues) or parts.queues(registry)
+    supervisor = parts.supervisor(registry, settings, clock)
+    await supervisor.start()
+    try:
+        await cluster.open()
+    except BaseException:
+        await supervisor.close()
+        raise
+    results = cluster.stream(settings.data / "incoming", asyncio.Event())
+    traces = tracing or UNTRACED
+    worker = Worker(
+        registry, cluster.runs, results, supervisor, clock, cluster.shared, cancelled=lambda _: None, traces=traces
+    )
+    bell.engine = engine = LocalEngine(worker, queues, settings.runs)
+    cluster.told |= {"runs": settings.runs, "queues": sorted(queues), "models": sorted(registry.models)}
+    renewing = parts.in_background(cluster.runs.keep_renewing())
+    await engine.start()
+    return Host(engine.stop, renewing, supervisor.close, cluster.close)
+
+
+async def collect(registry: Registry, settings: Settings, clock: Clock) -> Host:
+    """Take outcomes, and put them where all nodes find them.
+
+    Raises:
+        StartError: the store cannot be used.
+    """
+    news = asyncio.Event()
+    cluster = Cluster(registry, settings, clock, "collector", partial(_ring, news))
+    await cluster.open()
+    results = cluster.stream(settings.data / "incoming", news)
+    await results.open()
+    histories = SharedHistories(cluster.store)
+    known = await histories.load(registry.models)
+    places = partial(cluster.runs.places, 1)
+    # What clients were told, other processes have told them.
+    pacer = Pacer(known, places, histories.save, float("inf"))
+    collector = Collector(
+        registry, results, cluster.shared, cluster.runs, clock, pacer, Tally(),
+        max_result=settings.max_result, settled=lambda _: None,
+    )  # fmt: skip
+    collecting = (collector.collect() for _ in range(COLLECTED_AT_ONCE))
+    background = parts.in_background(*collecting, _sweep(cluster))
+    return Host(background, cluster.close)
+
+
+def _ring(news: asyncio.Event, event: str, entry: Mirrored) -> None:
+    if event == "deliver":
+        news.set()
+
+
+async def _sweep(cluster: Cluster) -> None:
+    """Remove for ever what nobody refers to."""
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        try:
+            if removed := await cluster.shared.sweep():
+                log.info("blobs were removed that nobody refers to", blobs=removed)
+        except Exception:
+            log.exception("blobs were not looked through")

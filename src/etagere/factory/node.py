@@ -1,0 +1,139 @@
+"""One of many nodes that answer requests: what is pending and what is finished is in the store that all share."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from etagere import front, source
+from etagere.asked import Asked
+from etagere.caches.sqlite import SqliteCache
+from etagere.config import Settings
+from etagere.control import Control
+from etagere.core.representation import Kind
+from etagere.core.tally import Tally
+from etagere.database import Database
+from etagere.engines.elsewhere import Elsewhere
+from etagere.errors import Problem
+from etagere.factory import running as parts
+from etagere.factory.cluster import Cluster, has_ended
+from etagere.factory.running import Running
+from etagere.identity import Identify
+from etagere.logs import get_logger
+from etagere.model import Registry
+from etagere.operations import Operations
+from etagere.pacer import Pacer
+from etagere.ports import Clock
+from etagere.presence import NodePresence
+from etagere.runs.mirror import Mirrored
+from etagere.runs.shared_histories import SharedHistories
+from etagere.scrubber import Scrubber
+from etagere.service import Service
+from etagere.waiters import Waiters
+
+if TYPE_CHECKING:
+    from etagere.otel import Tracing
+
+log = get_logger("etagere")
+
+
+class _Heard:
+    """What a node does when it hears of a run, or of all."""
+
+    def __init__(self, waiters: Waiters, tally: Tally) -> None:
+        self.waiters = waiters
+        self.tally = tally
+        self.pacer: Pacer | None = None
+        self.service: Service | None = None
+        self.purged = asyncio.Event()
+        self.purges = 0
+
+    def run(self, event: str, entry: Mirrored) -> None:
+        """Something has become of a run."""
+        run = entry.run
+        if not has_ended(event, entry):
+            return
+        if self.pacer is not None:
+            self.pacer.forget(run.id)
+            if entry.outcome and event in ("succeed", "fail"):
+                self._learn(self.pacer, entry)
+        self.waiters.wake(run.id)
+
+    def pulse(self, draining: bool, purges: int) -> None:
+        """How things stand with all."""
+        if self.service is not None:
+            self.service.draining = draining
+        if purges != self.purges:
+            self.purges = purges
+            self.purged.set()
+
+    def _learn(self, pacer: Pacer, entry: Mirrored) -> None:
+        run, kind = entry.run, Kind(entry.outcome)
+        seconds = max(0.0, entry.ended - (run.started or entry.ended))
+        self.tally.end(run.id, run.model, kind, seconds)
+        if kind is not Kind.poison:
+            pacer.learn(run.model, seconds)
+
+
+async def begin(
+    registry: Registry,
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    identify: Identify | None = None,
+    tracing: Tracing | None = None,
+) -> Running:
+    """Follow the store, and answer requests.
+
+    Raises:
+        StartError: the store cannot be used, or keys cannot be read.
+    """
+    identity = front.identity(settings, clock, identify)
+    registry, retired = await source.versions(registry, database, settings)
+    waiters, tally = Waiters(settings.max_waiting), Tally()
+    heard = _Heard(waiters, tally)
+    cluster = Cluster(registry, settings, clock, "api", heard.run, heard.pulse)
+    await cluster.open()
+    runs, shared = cluster.runs, cluster.shared
+    cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    histories = await SharedHistories(cluster.store).load(registry.models)
+    places = lambda model: runs.places(cluster.capacity, model)  # noqa: E731
+    heard.pacer = pacer = Pacer(histories, places, lambda model, history: None, clock.now(), runs.waiting)
+    asked = Asked(runs, runs, waiters, pacer)
+    locator = parts.locator(registry, settings, runs, cache, frozenset(retired))
+    deriver = parts.deriver(settings, cache)
+    presence = NodePresence(runs, cache, shared, settings.data / "incoming")
+    engine = Elsewhere(cluster.store)
+    service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally, presence)
+    heard.service = service
+    scrubber = Scrubber(cache.stored, clock)
+    operations = Operations(
+        service, runs, shared, shared, scrubber, cache.nondeterministic, version("etagere"), cluster.feed.nodes
+    )
+    background = parts.in_background(
+        asked.keep_telling(), scrubber.scrub(), cluster.measure(), _forget(heard, cluster, cache)
+    )
+    control = Control(settings.data, operations)
+    await control.start()
+    measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
+    application = parts.traced(front.application(service, operations, measured, settings, identity, retired), tracing)
+    stops = (control.stop, parts.closing(deriver.close), background, cluster.close, cache.close, database.close)
+    traces_too = () if tracing is None else (tracing.close,)
+    return Running(application, service, (*stops, *traces_too))
+
+
+async def _forget(heard: _Heard, cluster: Cluster, cache: SqliteCache) -> None:
+    """Forget for ever what was purged on whichever node."""
+    known = 0
+    while True:
+        await heard.purged.wait()
+        heard.purged.clear()
+        try:
+            last = heard.purges - known if 0 < known <= heard.purges else heard.purges
+            for model, before in await cluster.shared.purges(last):
+                await cache.holdings.purge(model, before)
+            known = heard.purges
+        except Problem as problem:
+            log.warning("what was purged is not forgotten yet", reason=problem.detail)
+            heard.purges = known

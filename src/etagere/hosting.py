@@ -1,0 +1,65 @@
+"""The commands of processes that answer no requests: `worker` and `collect`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from etagere import logs
+from etagere.application import Etagere
+from etagere.config import Settings
+from etagere.errors import StartError
+from etagere.factory import begin_collecting, begin_working
+from etagere.loader import load
+from etagere.lock import Lock
+
+Begin = Callable[[Etagere, Settings], Awaitable[Any]]
+
+
+async def work(target: str, overrides: Mapping[str, Any], config: Path | None) -> int:
+    """Run models until stopped; 0."""
+    return await _host(target, overrides, config, begin_working, "Working off the queues")
+
+
+async def collect(target: str, overrides: Mapping[str, Any], config: Path | None) -> int:
+    """Collect outcomes until stopped; 0."""
+    return await _host(target, overrides, config, begin_collecting, "Collecting")
+
+
+async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, begin: Begin, doing: str) -> int:
+    logs.to_stderr()
+    application = load(target)
+    settings = Settings.layered(application.defaults, overrides, config)
+    logs.to_stderr(machine=settings.log_json)
+    if settings.store is None:
+        raise StartError("There is no store that is shared with others: --store, or the setting store, says where.")
+    with _directory("data" in overrides, settings.data) as data:
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        host = await begin(application, settings.model_copy(update={"data": data}))
+        sys.stdout.write(f"{doing} of {', '.join(application.models) or 'no models'}\n")
+        sys.stdout.flush()
+        await stopped.wait()
+        await host.stop()
+    return 0
+
+
+@contextmanager
+def _directory(named: bool, directory: Path) -> Iterator[Path]:
+    """The directory that was named, and nobody else's, or a new one; nothing in it has to last."""
+    if not named:
+        with tempfile.TemporaryDirectory(prefix="etagere-") as made:
+            yield Path(made)
+        return
+    lock = Lock(directory)
+    try:
+        yield directory
+    finally:
+        lock.release(clean=True)
