@@ -54,7 +54,9 @@ class LocalEngine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _host(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        # What goes wrong while it is being stopped does not keep it from that.
+        while task is None or not task.cancelling():
             try:
                 await self._worker.work(self._queues)
             except StoreLost:
