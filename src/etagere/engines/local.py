@@ -30,7 +30,7 @@ class LocalEngine:
         """Start the workers."""
         self._tasks = [asyncio.create_task(self._host(), name=f"worker-{n}") for n in range(self._runs)]
 
-    def wake(self, queue: str) -> None:
+    def wake(self, queue: str, reason: str = "") -> None:
         """Let one idle worker look; busy ones look by themselves."""
         while self._idle:
             waiting = self._idle.popleft()
