@@ -35,8 +35,8 @@ Hear = Callable[[str, Mirrored], None]
 class Cluster:
     """One process among those that share a store.
 
-    `kind` is what it is: node, worker or collector. `hear` is told what becomes of runs, `pulse` with each pulse whether
-    all are draining and how often something was purged.
+    `kind` is what it is: node, worker or collector. `hear` is told what becomes of runs, and `pulse` with each pulse
+    whether all are draining and how often something was purged.
     """
 
     def __init__(
