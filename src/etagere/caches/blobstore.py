@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
+import secrets
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +24,10 @@ from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 from etagere.errors import StartError, StorageFull
 
 CHUNK = 1024 * 1024
-CONNECT_S, SILENT_S, WHOLE_S = "5s", "30s", "6h"
+PART = 8 * 1024 * 1024
+PARTS_AT_ONCE = 4
+TRANSFERS_AT_ONCE = 8
+CONNECT_S, SILENT_S, WHOLE_S = "5s", "20s", "6h"
 """How long a connection, the next byte, and a whole transfer may take."""
 RETRIES = 3
 RETRIED_WITHIN = timedelta(seconds=10)
@@ -53,21 +60,18 @@ class BlobStore:
             self._store = _opened(url) if self._directory is None else LocalStore(self._directory)
         except (BaseError, ValueError, OSError) as error:
             raise StartError(f"Results cannot be shared at {url}: {error}") from error
+        # Threads, since a process that ends soon after something was awaited from obstore may abort, see issue 40 of
+        # pyo3-async-runtimes; and their own, since what takes minutes must not use up those that asyncio has.
+        self._transfers = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "blobs")
 
     async def put(self, path: Path, name: str) -> None:
         """Keep a file under this name, at once and in the place of what was there; it is read in parts.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            OSError: the file cannot be read.
             StorageFull: that could not be done now.
         """
-        try:
-            with _in_our_words():
-                await obstore.put_async(self._store, name, path)
-        except FileNotFoundError as error:
-            if not await asyncio.to_thread(path.exists):
-                raise
-            raise StorageFull(_AWAY) from error
+        await self._transfer(_upload, path, name)
 
     async def fetch(self, name: str, target: Path, size: int, digest: bytes) -> None:
         """Write a blob to a file, which is there only if all of it is.
@@ -76,17 +80,7 @@ class BlobStore:
             FileNotFoundError: there is none, or it has another size or SHA-256.
             StorageFull: it could not be read now, or there is no room for it here.
         """
-        with _in_our_words():
-            found = await obstore.get_async(self._store, name)
-            with _written(target) as file:
-                done, hashed = 0, hashlib.sha256()
-                async for chunk in found.stream(min_chunk_size=CHUNK):
-                    done += len(chunk)
-                    if done > size:
-                        break
-                    await asyncio.to_thread(_add, file, hashed, memoryview(chunk))
-                if done != size or hashed.digest() != digest:
-                    raise FileNotFoundError(f"{name} is not what was put there")
+        await self._transfer(_download, name, target, size, digest)
 
     async def remove(self, name: str) -> None:
         """Forget a blob; one that is not there is no matter.
@@ -94,15 +88,15 @@ class BlobStore:
         Raises:
             StorageFull: that could not be done now.
         """
-        with _in_our_words(), suppress(FileNotFoundError):
-            await obstore.delete_async(self._store, name)
+        with suppress(FileNotFoundError), _in_our_words(missing=True):
+            await asyncio.to_thread(obstore.delete, self._store, name)
 
     async def sign(self, name: str, seconds: float) -> str | None:
         """A URL by which anybody can fetch it for so long; None where the store has no such thing."""
         if not isinstance(self._store, S3Store):
             return None
         with _in_our_words():
-            return await obstore.sign_async(self._store, "GET", name, timedelta(seconds=seconds))
+            return await asyncio.to_thread(obstore.sign, self._store, "GET", name, timedelta(seconds=seconds))
 
     async def listed(self, folder: str) -> list[Listed]:
         """The blobs whose names are this, a slash, and something else.
@@ -110,10 +104,8 @@ class BlobStore:
         Raises:
             StorageFull: that could not be done now.
         """
-        now = datetime.now(UTC)
         with _in_our_words():
-            found = [each async for part in obstore.list(self._store, folder) for each in part]
-        return [Listed(each["path"], each["size"], (now - each["last_modified"]).total_seconds()) for each in found]
+            return await asyncio.to_thread(_list, self._store, folder)
 
     async def clean(self, older: float) -> int:
         """Remove what was not put to its end so many seconds ago, by somebody who is gone; how much there was.
@@ -123,6 +115,56 @@ class BlobStore:
         if self._directory is None:
             return 0
         return await asyncio.to_thread(_clean, self._directory, older)
+
+    async def _transfer(self, transfer: Callable[..., None], *arguments: object) -> None:
+        given_up = threading.Event()
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._transfers, transfer, self._store, given_up, *arguments)
+        finally:
+            given_up.set()
+
+
+class _GivenUp(Exception):
+    """Nobody waits for a transfer any more."""
+
+
+def _upload(store: ObjectStore, given_up: threading.Event, path: Path, name: str) -> None:
+    # It may be what a run has left: nothing that would lead elsewhere, or make us wait.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb", buffering=0) as file:
+        with _in_our_words():
+            writer = obstore.open_writer(store, name, buffer_size=PART, max_concurrency=PARTS_AT_ONCE)
+        while chunk := file.read(PART):
+            # A writer that is not closed has written nothing.
+            if given_up.is_set():
+                return
+            with _in_our_words():
+                writer.write(chunk)
+        with _in_our_words():
+            writer.close()
+
+
+def _download(store: ObjectStore, given_up: threading.Event, name: str, target: Path, size: int, digest: bytes) -> None:
+    with _in_our_words(missing=True):
+        found = obstore.get(store, name)
+    with _in_our_words(missing=True), _written(target) as file:
+        done, hashed = 0, hashlib.sha256()
+        for chunk in found.stream(min_chunk_size=CHUNK):
+            if given_up.is_set():
+                raise _GivenUp
+            done += len(chunk)
+            if done > size:
+                break
+            hashed.update(chunk)
+            file.write(chunk)
+        if done != size or hashed.digest() != digest:
+            raise FileNotFoundError(f"{name} is not what was put there")
+
+
+def _list(store: ObjectStore, folder: str) -> list[Listed]:
+    now = datetime.now(UTC)
+    found = (each for part in obstore.list(store, folder) for each in part)
+    return [Listed(each["path"], each["size"], (now - each["last_modified"]).total_seconds()) for each in found]
 
 
 def _directory(url: str) -> Path | None:
@@ -150,38 +192,34 @@ def _opened(url: str) -> ObjectStore:
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def _in_our_words(missing: bool = False) -> Iterator[None]:
+    """Say what went wrong as callers know it; with `missing`, a blob may be."""
     try:
         yield
     except FileNotFoundError as error:
         # Where the bucket is not there, nothing is known of what was in it.
-        if "NoSuchBucket" in str(error):
-            raise StorageFull(_AWAY) from error
-        raise
+        if missing and "NoSuchBucket" not in str(error):
+            raise
+        raise StorageFull(_AWAY) from error
     except (BaseError, OSError) as error:
         raise StorageFull(_AWAY) from error
 
 
 @contextmanager
 def _written(target: Path) -> Iterator[BinaryIO]:
-    """A file to be written, which is removed again where that fails."""
+    """A file that becomes the target once all is written."""
+    written = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     try:
-        file = target.open("wb", buffering=0)
+        file = written.open("wb")
     except OSError as error:
         # That there is no directory here must not look like a blob that is lost.
         raise StorageFull("There is no room for the result at the moment.") from error
     try:
         with file:
             yield file
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-
-
-def _add(file: BinaryIO, hashed: hashlib._Hash, chunk: memoryview) -> None:
-    hashed.update(chunk)
-    while chunk:
-        chunk = chunk[file.write(chunk) :]
+        written.replace(target)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def _clean(directory: Path, older: float) -> int:
