@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings, unknown_setting
 from etagere.errors import DeclarationError, Problem, StartError, Stopping, Unavailable
-from etagere.factory import refuse, start
+from etagere.factory import begin_working, refuse, start
 from etagere.logs import get_logger
 from etagere.model import Registry
 
 if TYPE_CHECKING:
     from etagere.asgi.responses import Receive, Scope, Send
+    from etagere.factory.hosts import Host
     from etagere.factory.running import Running
     from etagere.identity import Identify
 
@@ -86,6 +89,18 @@ class Etagere(Registry):
             yield
         finally:
             await self.stop()
+
+    async def work(self, celery: Any, settings: Mapping[str, Any]) -> Host:
+        """Run the models for the nodes that share a store, in the fleet of a Celery application; see `engines.celery`.
+
+        Raises:
+            StartError: the store cannot be used, or the models do not import.
+        """
+        given = Settings.layered(self.defaults, settings)
+        if given.store is None:
+            raise StartError("There is no store that is shared with others: the setting store says where.")
+        data = given.data if "data" in settings else Path(tempfile.mkdtemp(prefix="etagere-"))
+        return await begin_working(self, given.model_copy(update={"data": data}), celery)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -323,8 +323,8 @@ class Engine(Protocol):
         """Begin to work."""
         ...
 
-    def wake(self, queue: str) -> None:
-        """There may be work in this queue: a hint, harmless when lost, repeated or late."""
+    def wake(self, queue: str, reason: str = "") -> None:
+        """There may be work in this queue: a hint, harmless when lost, repeated or late; one a reason will do."""
         ...
 
     def drain(self, on: bool) -> None:

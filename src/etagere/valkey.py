@@ -79,9 +79,11 @@ class Valkey:
         self.shown = _without_password(url)
         self.times = times
         try:
-            # What is sent again by itself might be done twice; who asks decides that.
+            # A connection that the server has ended meanwhile is noticed at the next command, which is sent again: all
+            # that is sent may be done twice.
+            retry = Retry(NoBackoff(), 1, supported_errors=(Disconnected,))
             self._redis: Redis = Redis.from_url(
-                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=Retry(NoBackoff(), 0)
+                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=retry
             )
         except ValueError as error:
             raise StartError(f"{self.shown} is no store: {error}") from error

@@ -29,9 +29,9 @@ def load_demo():
 demo = load_demo()
 
 
-def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, *arguments: str, demo: Path = DEMO) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", DEMO, *arguments],
+        [sys.executable, "-u", demo, *arguments],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -49,6 +49,18 @@ def test_the_conversation_goes_as_promised(tmp_path: Path) -> None:
     assert set(statuses[1:-3]) == {"304"}
     assert len(re.findall(r"^> GET ", out, re.MULTILINE)) == len(statuses)
     assert err.splitlines()[-1].endswith("100%")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_gets_over_the_death_of_a_worker(tmp_path: Path) -> None:
+    process = start(tmp_path, "--cluster", "--once", demo=DEMO.with_name("demo_cluster.py"))
+    out, err = process.communicate(timeout=110)
+    assert process.returncode == 0, out + err
+    statuses = re.findall(r"^< (\d+)", out, re.MULTILINE)
+    assert statuses[0] == "202"
+    assert statuses[-2:] == ["200", "200"]
+    assert set(statuses[1:-2]) == {"304"}
+    assert "kill -9 of worker-" in out
     assert list(tmp_path.iterdir()) == []
 
 

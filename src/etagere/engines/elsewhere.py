@@ -14,7 +14,7 @@ class Elsewhere:
     async def start(self) -> None:
         """Nothing is begun here."""
 
-    def wake(self, queue: str) -> None:
+    def wake(self, queue: str, reason: str = "") -> None:
         """Whoever waits for work has heard of it already."""
 
     def drain(self, on: bool) -> None:

@@ -30,7 +30,7 @@ class LocalEngine:
         """Start the workers."""
         self._tasks = [asyncio.create_task(self._host(), name=f"worker-{n}") for n in range(self._runs)]
 
-    def wake(self, queue: str) -> None:
+    def wake(self, queue: str, reason: str = "") -> None:
         """Let one idle worker look; busy ones look by themselves."""
         while self._idle:
             waiting = self._idle.popleft()
@@ -54,7 +54,9 @@ class LocalEngine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _host(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        # What goes wrong while it is being stopped does not keep it from that.
+        while task is None or not task.cancelling():
             try:
                 await self._worker.work(self._queues)
             except StoreLost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings
 from etagere.errors import BrokenDatabase, Problem, StartError
@@ -104,8 +104,8 @@ def _tracing() -> Tracing:
     return Tracing()
 
 
-async def begin_working(registry: Registry, settings: Settings) -> Host:
-    """Run the models for the nodes that share a store.
+async def begin_working(registry: Registry, settings: Settings, celery: Any = None) -> Host:
+    """Run the models for the nodes that share a store, in the fleet of a Celery application if one is given.
 
     Raises:
         StartError: the store cannot be used, or the models do not import.
@@ -115,7 +115,7 @@ async def begin_working(registry: Registry, settings: Settings) -> Host:
         from etagere.factory.hosts import work
     except ModuleNotFoundError as error:
         raise without_cluster(error) from error
-    return await work(registry, settings, SystemClock(), tracing)
+    return await work(registry, settings, SystemClock(), tracing, celery)
 
 
 async def begin_collecting(registry: Registry, settings: Settings) -> Host:

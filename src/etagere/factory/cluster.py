@@ -27,6 +27,8 @@ from etagere.valkey import Script, Valkey, read_scripts
 
 CAPACITY_EVERY_S = 5.0
 
+_NO_NEWS = ("join", "want", "abandon")
+
 Hear = Callable[[str, Mirrored], None]
 
 
@@ -87,6 +89,11 @@ class Cluster:
         scripts, lease = self.scripts, self._settings.lease
         return ResultStream(self.bodies, scripts, self.blobs, directory, news, idle=lease)
 
+    async def once(self, what: str, seconds: float) -> bool:
+        """Whether nobody of those who share the store has said this in so many seconds; it is said by that."""
+        said = await self.store.do("SET", self.store.key(f"said:{what}"), "1", "NX", "PX", int(seconds * 1000))
+        return said is not None
+
     async def measure(self) -> None:
         """Know for ever how many runs can go on at once."""
         while True:
@@ -130,5 +137,5 @@ def has_ended(event: str, entry: Mirrored) -> bool:
 
 
 def is_work(event: str, entry: Mirrored) -> bool:
-    """Whether a worker may have something to do: a run waits, or a place is free."""
-    return entry.run.state is State.queued or has_ended(event, entry)
+    """Whether a worker may have something to do: a run waits now, or a place is free."""
+    return event not in _NO_NEWS and (entry.run.state is State.queued or has_ended(event, entry))

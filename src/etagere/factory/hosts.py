@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etagere.collector import Collector
 from etagere.config import Settings
@@ -16,7 +17,7 @@ from etagere.factory.running import Stop
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
-from etagere.ports import Clock
+from etagere.ports import Clock, Engine
 from etagere.runs.mirror import Mirrored
 from etagere.runs.shared_histories import SharedHistories
 from etagere.traces import UNTRACED
@@ -34,7 +35,8 @@ log = get_logger("etagere")
 class Host:
     """A process at work, and what it takes to stop it, in order."""
 
-    def __init__(self, *stops: Stop) -> None:
+    def __init__(self, engine: Engine | None, *stops: Stop) -> None:
+        self.engine = engine
         self._stops = stops
 
     async def stop(self) -> None:
@@ -44,18 +46,20 @@ class Host:
 
 
 class _Bell:
-    """Wakes the engine when there may be work; a worker of other queues is none."""
+    """Wakes the engine when there may be work."""
 
     def __init__(self) -> None:
-        self.engine: LocalEngine | None = None
+        self.engine: Engine | None = None
 
     def __call__(self, event: str, entry: Mirrored) -> None:
         if self.engine is not None and is_work(event, entry):
-            self.engine.wake(entry.run.queue)
+            self.engine.wake(entry.run.queue, f"{entry.run.id}.{entry.seq}")
 
 
-async def work(registry: Registry, settings: Settings, clock: Clock, tracing: Tracing | None = None) -> Host:
-    """Run the models, as many runs at once as the settings say.
+async def work(
+    registry: Registry, settings: Settings, clock: Clock, tracing: Tracing | None = None, celery: Any = None
+) -> Host:
+    """Run the models, as many runs at once as the settings say; in the fleet of a Celery application, if one is given.
 
     Raises:
         StartError: the store cannot be used, or the models do not import.
@@ -75,11 +79,19 @@ async def work(registry: Registry, settings: Settings, clock: Clock, tracing: Tr
     worker = Worker(
         registry, cluster.runs, results, supervisor, clock, cluster.shared, cancelled=lambda _: None, traces=traces
     )
-    bell.engine = engine = LocalEngine(worker, queues, settings.runs)
+    bell.engine = engine = _engine(settings, cluster, worker, queues, celery)
     cluster.told |= {"runs": settings.runs, "queues": sorted(queues), "models": sorted(registry.models)}
     renewing = parts.in_background(cluster.runs.keep_renewing())
     await engine.start()
-    return Host(engine.stop, renewing, supervisor.close, cluster.close)
+    return Host(engine, engine.stop, renewing, supervisor.close, cluster.close)
+
+
+def _engine(settings: Settings, cluster: Cluster, worker: Worker, queues: Collection[str], celery: Any) -> Engine:
+    if settings.engine is None and celery is None:
+        return LocalEngine(worker, queues, settings.runs)
+    from etagere.factory.fleet import celery_engine
+
+    return celery_engine(settings, cluster, worker, queues, celery)
 
 
 async def collect(registry: Registry, settings: Settings, clock: Clock) -> Host:
@@ -104,7 +116,7 @@ async def collect(registry: Registry, settings: Settings, clock: Clock) -> Host:
     )  # fmt: skip
     collecting = (collector.collect() for _ in range(COLLECTED_AT_ONCE))
     background = parts.in_background(*collecting, _sweep(cluster))
-    return Host(background, cluster.close)
+    return Host(None, background, cluster.close)
 
 
 def _ring(news: asyncio.Event, event: str, entry: Mirrored) -> None:

@@ -24,7 +24,7 @@ Said = Mapping[str, Any]
 class Mirrored(Entry):
     """A pending run, as of the change numbered `seq`; looked at by itself at `seen` (monotonic seconds)."""
 
-    __slots__ = ("ended", "outcome", "seen", "seq")
+    __slots__ = ("ended", "outcome", "seen", "seq", "worker")
 
     def __init__(self, record: Record, seen: float = float("-inf")) -> None:
         super().__init__(run_of(record), int(record["order"]))
@@ -35,6 +35,7 @@ class Mirrored(Entry):
         self.cancelled = record["cancelled"] == "1"
         self.charged = record["charged"]
         self.shares = tuple(json.loads(record["shares"]))
+        self.worker = record["worker"]
         self.outcome = record.get("outcome", "")
         self.ended = float(record.get("finished") or 0.0)
 

@@ -196,18 +196,21 @@ class ValkeyRunTable:
             "lease": self._lease,
             "worker": self._worker,
         }
-        found = await self._call("claim", json.dumps(wanted))
-        if not found:
-            return None
-        id, uri = (text.decode() for text in found)
-        run = self._mirror.entries[id].run
-        self._held[id] = _Held(run.attempt, asked)
-        return run, Resource(id, uri, run.model, run.queue)
+        while found := await self._call("claim", json.dumps(wanted)):
+            id, uri = (text.decode() for text in found)
+            run = self._mirror.entries[id].run
+            held, self._held[id] = self._held.get(id), _Held(run.attempt, asked)
+            # An attempt of ours that a store has forgotten, and was asked for again, is that attempt: it goes on.
+            if held is None or held.attempt != run.attempt:
+                return run, Resource(id, uri, run.model, run.queue)
+        return None
 
     def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
         """See `RunTable.report`; the store is told by `keep_renewing`."""
         entry, held = self._mirror.entries.get(id), self._held.get(id)
         if entry is None or entry.run.state is not State.running or entry.run.attempt != attempt:
+            return False
+        if entry.worker != self._worker:
             return False
         if fraction is not None:
             entry.run = replace(entry.run, progress=fraction, message=message)
@@ -247,7 +250,7 @@ class ValkeyRunTable:
         told = [[id, held.attempt, held.progress, held.message] for id, held in batch]
         for _, held in batch:
             held.news = False
-        [answers] = await self._call("renew", self._lease, json.dumps(told), self._needless())
+        [answers] = await self._call("renew", self._lease, json.dumps(told), self._needless(), self._worker)
         for (id, held), answer in zip(batch, answers, strict=True):
             if answer != b"lost":
                 held.renewed = now

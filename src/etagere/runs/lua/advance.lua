@@ -3,10 +3,11 @@
 local id, event, attempt = ARGV[3], ARGV[4], ARGV[5]
 local run = load(id)
 if not run or (attempt ~= '' and attempt ~= run.attempt) then return done('none') end
-if event == 'succeed' or event == 'fail' or event == 'cancel' then
-  local states = { succeed = 'succeeded', fail = 'failed', cancel = 'cancelled' }
-  stop(run, states[event], event)
-  return done('ok', states[event])
+local ends = { succeed = 'succeeded', fail = 'failed', cancel = 'cancelled' }
+if ends[event] then
+  stop(run, ends[event], event)
+  return done('ok', ends[event])
 end
-if run.state ~= 'running' then return done('invalid', run.state) end
+-- Of an attempt that was lost meanwhile nothing is to be said any more.
+if run.state ~= 'running' then return done(attempt ~= '' and 'none' or 'invalid', run.state) end
 return done('ok', interrupted(run, event))
