@@ -237,9 +237,9 @@ class SharedCache:
     async def _scan(self, kind: str) -> AsyncIterator[Sequence[str]]:
         """What is behind all keys that begin so, in parts; one that is written meanwhile may come twice."""
         prefix = self._store.key(kind)
-        cursor: int | None = None
-        while cursor != 0:
-            cursor, keys = await self._store.do("SCAN", cursor or 0, "MATCH", f"{prefix}*", "COUNT", AT_ONCE)
+        cursor = b""
+        while cursor != b"0":
+            cursor, keys = await self._store.do("SCAN", cursor or b"0", "MATCH", f"{prefix}*", "COUNT", AT_ONCE)
             if keys:
                 yield [key.decode().removeprefix(prefix) for key in keys]
 
