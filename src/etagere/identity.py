@@ -6,11 +6,13 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from importlib import import_module
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from types import ModuleType
 from typing import Any, Protocol
 
 from etagere.core.clients import Client, Role
-from etagere.errors import Unauthorized
+from etagere.errors import StartError, Unauthorized
 from etagere.keys import PREFIX, Keyring
 
 Identify = Callable[[Mapping[str, Any]], Client | None]
@@ -37,6 +39,20 @@ class Tokens(Protocol):
             Unauthorized: it is not valid.
         """
         ...
+
+
+def with_joserfc(name: str) -> ModuleType:
+    """The module of this name, which needs what is not installed everywhere.
+
+    Raises:
+        StartError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "joserfc":
+            raise
+        raise StartError('JSON Web Tokens need joserfc: pip install "etagere[jwt]"') from error
 
 
 class Identity:
