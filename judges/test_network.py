@@ -89,7 +89,8 @@ def test_a_long_target_comes_through_http_2(public: Keyed, tls: TLS) -> None:
     to = ["--resolve", f"{HOST}:{tls.port}:127.0.0.1", "--cacert", str(tls.certificate)]
     done = subprocess.run(
         ["curl", "-sS", "--http2", *to, "-w", " %{http_version} %{http_code}", "-K", "-"],
-        input=f'url = "https://{HOST}:{tls.port}{target}"\noauth2-bearer = "{public.key}"\n', capture_output=True, text=True, timeout=60,
+        input=f'url = "https://{HOST}:{tls.port}{target}"\noauth2-bearer = "{public.key}"\n',
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "50000 2 200", done.stderr
 

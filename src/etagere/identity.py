@@ -12,8 +12,9 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from etagere.core.clients import Client, Role
+from etagere.core.credentials import PREFIX
 from etagere.errors import StartError, Unauthorized
-from etagere.keys import PREFIX, Keyring
+from etagere.keys import Keyring
 
 Identify = Callable[[Mapping[str, Any]], Client | None]
 """A host application's own word on who asks, given the ASGI scope; None leaves it to keys and addresses."""
