@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from importlib.metadata import version
 
 from etagere.asgi.access_log import AccessLog
@@ -16,8 +15,7 @@ from etagere.asgi.resources import Resources
 from etagere.config import Settings
 from etagere.core.clients import Access
 from etagere.core.tally import Held, Overview
-from etagere.errors import StartError
-from etagere.identity import Identify, Identity, Tokens
+from etagere.identity import Identify, Identity, Tokens, with_joserfc
 from etagere.keys import Keyring
 from etagere.metrics import Metrics, Sources
 from etagere.operations import Operations
@@ -40,13 +38,7 @@ def identity(settings: Settings, clock: Clock, identify: Identify | None) -> Ide
 def _tokens(settings: Settings, clock: Clock) -> Tokens | None:
     if settings.jwt is None:
         return None
-    try:
-        # What it imports is not installed everywhere.
-        tokens: Tokens = import_module("etagere.tokens").Tokens(settings.jwt, clock)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "joserfc":
-            raise
-        raise StartError('JSON Web Tokens need joserfc: pip install "etagere[jwt]"') from error
+    tokens: Tokens = with_joserfc("etagere.tokens").Tokens(settings.jwt, clock)
     return tokens
 
 
