@@ -22,7 +22,7 @@ from etagere import control
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "src" / "etagere" / "runs" / "lua"
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
-BLOCKS = {name: block for name, block in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.M | re.S)}
+BLOCKS = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, re.M | re.S))
 PROGRAM = """
 import os, sys, time
 x = int(sys.argv[1])
