@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from etagere.core.lifecycle import Run, State
@@ -128,6 +129,7 @@ class Mirror:
             return
         if before is not None:
             after.rank, after.seen = before.rank, before.seen
+            after.run = _with_progress(run, before.run)
         self._count(after, 1)
         self.entries[run.id] = after
 
@@ -138,6 +140,14 @@ class Mirror:
             return
         _add(self._running, entry.charged, by)
         _add(self.held, run.model, by)
+
+
+def _with_progress(run: Run, before: Run) -> Run:
+    """The run with the progress that its own worker knows of, and has not told yet."""
+    told, known = run.progress, before.progress
+    if run.attempt != before.attempt or known is None or not (told is None or told < known):
+        return run
+    return replace(run, progress=known, message=before.message) if run.state is State.running else run
 
 
 def _add(counts: Counter[str], name: str, by: int) -> None:
