@@ -3,8 +3,8 @@
 * A Python block whose first line is `# name.py` becomes that file; any other is executed.
 * The commands of a console block (`$ …`) are run, and each line shown below one must stand in its answer.
   `...` stands for anything, and the numbers in fields that tell the time for any number.
-* `serve` and `uvicorn` go on in the background, on a free port in the place of 8000; one at a time, unless they share
-  a store. So do `worker`, `collect`, Celery workers and workers of one's own.
+* `serve` and `uvicorn` go on in the background, on a free port in the place of 8000 or of the one that is said; one at
+  a time, unless they share a store. So do `worker`, `collect`, Celery workers and workers of one's own.
 * `valkey-server` begins a store on a free port in the place of 6379.
 * While the run is pending, a command with another answer than the one shown is repeated, as a client would.
 """
@@ -47,13 +47,14 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.service: Server | None = None
+        self.addresses: dict[str, str] = {}
         self.store: Store | None = None
         self.beside: list[subprocess.Popen[bytes]] = []
 
     def python(self, example: Example) -> None:
         source = str(example.parsed)
         if file := re.match(r"# (\w+\.py)\n", source):
-            (self.folder / file[1]).write_text(source)
+            (self.folder / file[1]).write_text(self._ours(source))
             return
         place = f"{Path(example.path).name}, block of line {example.line}"
         exec(compile(self._ours(source), place, "exec", dont_inherit=True), example.namespace)
@@ -75,14 +76,14 @@ class Reader:
         self.beside.clear()
         if self.service is not None:
             self.service.stop()
+            self.service = None
         if self.store is not None:
             self.store.stop()
             self.store = None
 
     def _ours(self, text: str) -> str:
         """The text with the addresses of what was begun in the place of those that documents name."""
-        text = text.replace("127.0.0.1:8000", self.service.netloc) if self.service else text
-        return text.replace("127.0.0.1:6379", f"127.0.0.1:{self.store.port}") if self.store else text
+        return re.sub(r"127\.0\.0\.1:\d+", lambda found: self.addresses.get(found[0], found[0]), text)
 
     def _begin(self, command: str, tells: bool) -> str | None:
         """What was said by what goes on; None where this is a command that ends."""
@@ -90,6 +91,7 @@ class Reader:
             # Examples that follow each other have one each.
             self.leave()
             self.store = Store(self.folder / "store", *shlex.split(stored["options"])).start()
+            self.addresses["127.0.0.1:6379"] = f"127.0.0.1:{self.store.port}"
             return ""
         if SERVED.match(command):
             return self._serve(self._ours(command))
@@ -101,9 +103,10 @@ class Reader:
             self.leave()
         elif self.service is not None:
             self.beside.append(self.service.process)  # type: ignore[arg-type]
-        port = [] if "--port" in command else ["--port", "0"]
-        module = [sys.executable, "-m", *shlex.split(command), *port]
+        module = [sys.executable, "-m", *shlex.split(command), "--port", "0"]
         self.service = Server(module, {"PYTHONUNBUFFERED": "1"}, self.folder).start()
+        said = re.search(r"--port (\d+)", command)
+        self.addresses[f"127.0.0.1:{said[1] if said else 8000}"] = self.service.netloc
         return self.service.printed.decode()
 
     def _host(self, command: str, tells: bool) -> str:
@@ -112,11 +115,10 @@ class Reader:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(
             [sys.executable, *module, *arguments],
-            cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=self.folder, env=environment, stdout=subprocess.PIPE if tells else None,
         )  # fmt: skip
         self.beside.append(process)
-        assert process.stdout is not None
-        return process.stdout.readline().decode() if tells else ""
+        return process.stdout.readline().decode() if process.stdout else ""
 
     def _ask(self, command: str, shown: list[str]) -> str:
         deadline = time.monotonic() + PATIENCE_S
