@@ -47,10 +47,11 @@ class Server:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def request(self, target: str, tag: str = "") -> bytes:
-        """A GET, conditional where there is a tag."""
-        condition = f"If-None-Match: {tag}\r\n" if tag else ""
-        return f"GET {target} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{condition}\r\n".encode("ascii")
+    def request(self, target: str, tag: str = "", prefer: str = "") -> bytes:
+        """A GET, conditional where there is a tag, that waits where it prefers to."""
+        fields = f"If-None-Match: {tag}\r\n" if tag else ""
+        fields += f"Prefer: {prefer}\r\n" if prefer else ""
+        return f"GET {target} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{fields}\r\n".encode("ascii")
 
     def get(self, target: str, tag: str = "") -> Answer:
         """One GET on a connection of its own."""
@@ -71,13 +72,13 @@ class Session:
         self._server = server
         self._connection = connection
 
-    def get(self, target: str, tag: str = "") -> Answer:
+    def get(self, target: str, tag: str = "", prefer: str = "") -> Answer:
         """One GET.
 
         Raises:
             ConnectionError: the server closed the connection.
         """
-        self._connection.sendall(self._server.request(target, tag))
+        self._connection.sendall(self._server.request(target, tag, prefer))
         arriving = Arriving(self._connection)
         while not arriving.read():
             pass

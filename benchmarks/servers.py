@@ -24,14 +24,14 @@ STOP_SECONDS = 30.0
 @contextmanager
 def service(**environment: str) -> Iterator[Server]:
     """The service with the models of the benchmarks and an empty data directory."""
-    with _served("models.py", environment) as server:
+    with served("models.py", environment) as server:
         yield server
 
 
 @contextmanager
 def told(**environment: str) -> Iterator[Server]:
     """The service with runs that end when it is told to, and an empty data directory."""
-    with _served("outcomes.py", environment) as server:
+    with served("outcomes.py", environment) as server:
         yield server
 
 
@@ -51,19 +51,19 @@ def bare(answer: Answer, **environment: str) -> Iterator[Server]:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(record, file)
         file.flush()
-        with _served("bare.py", {"BENCHMARK_ANSWER": file.name, **environment}) as server:
+        with served("bare.py", {"BENCHMARK_ANSWER": file.name, **environment}) as server:
             yield server
 
 
 @contextmanager
 def bare_file(path: Path) -> Iterator[Server]:
     """The bare application that has its server send a file."""
-    with _served("bare_file.py", {"BENCHMARK_FILE": str(path)}) as server:
+    with served("bare_file.py", {"BENCHMARK_FILE": str(path)}) as server:
         yield server
 
 
 @contextmanager
-def _served(target: str, environment: dict[str, str]) -> Iterator[Server]:
+def served(target: str, environment: dict[str, str]) -> Iterator[Server]:
     _allow_connections()
     with tempfile.TemporaryDirectory(prefix="etagere-benchmark-") as folder:
         log = Path(folder, "log")

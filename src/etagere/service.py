@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -219,9 +220,8 @@ class Service:
 
     async def _submit(self, start: Start, asker: Asker) -> Run:
         resource = await start()
-        # A full table drops what nobody asks for, so it has to know of those who did just now.
-        await self.asked.tell()
-        run = await self.runs.submit(resource, asker)
+        # A full table drops what nobody asks for, so it is told of those who did just now, before.
+        _, run = await asyncio.gather(self.asked.tell(), self.runs.submit(resource, asker))
         # It will be sent a Retry-After, too.
         self.asked.note(run.id)
         self._engine.wake(run.queue)

@@ -40,7 +40,7 @@ def test_runs_are_hosted_by_a_fleet(parts: Cluster, broker: Store) -> None:
 @pytest.mark.parametrize("fault", ["kill", "flush", "restart"])
 def test_a_broker_that_fails_in_the_middle_of_a_run(parts: Cluster, broker: Store, fault: str) -> None:
     """One start, and the result comes."""
-    node, _, _ = parts.node(), parts.worker(), parts.collector()
+    node, worker, _ = parts.node(), parts.worker(), parts.collector()
     path = "/nap?name=a&seconds=2"
     assert node.get(path).status == 202
     until(lambda: parts.started("a") == 1)
@@ -48,6 +48,7 @@ def test_a_broker_that_fails_in_the_middle_of_a_run(parts: Cluster, broker: Stor
     assert node.result(path).status == 200
     assert node.result("/nap?name=b").status == 200, "the fleet looks by itself"
     assert parts.started("a") == 1
+    assert worker.stop() == 0
 
 
 def test_messages_that_are_lost_repeated_or_late(parts: Cluster, broker: Store) -> None:

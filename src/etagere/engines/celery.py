@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from celery import Celery, signals
@@ -204,9 +205,18 @@ class Fleet:
     async def stop(self) -> None:
         """Consume no more."""
         self._stopping.set()
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        # Where there is no broker that may hang, and nobody is to wait for the thread then.
+        threading.Thread(target=self._end, args=(partial(loop.call_soon_threadsafe, ended.set),), daemon=True).start()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), STOP_S)
+
+    def _end(self, ended: Callable[[], object]) -> None:
         if self._controller is not None:
             with suppress(Exception):
-                await asyncio.wait_for(asyncio.to_thread(self._controller.stop), STOP_S)
+                self._controller.stop()
+        with suppress(RuntimeError):  # the loop is closed by now
+            ended()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
