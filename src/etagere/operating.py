@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,13 +117,27 @@ def _status(done: Document) -> str:
         "nondeterministic": differing or "no results since the start",
         "scrubber": f"{_some(scrubber['rounds'], 'round')} since the start, {scrubber['damaged']} damaged",
     }
+    if nodes := done.get("nodes"):
+        rows |= _nodes(nodes)
     return table(rows.items())
+
+
+def _nodes(nodes: Mapping[str, Document]) -> dict[str, str]:
+    """The processes that share a store, a row for each."""
+    rows = {
+        "nodes": ", ".join(_some(n, kind) for kind, n in sorted(Counter(n["kind"] for n in nodes.values()).items()))
+    }
+    for name, told in sorted(nodes.items()):
+        at_once = f", {_some(told['runs'], 'run')} at once" if "runs" in told else ""
+        rows[f"  {name}"] = f"process {told['pid']} on {told['host']}{at_once}"
+    return rows
 
 
 def _runs(done: Document) -> str:
     if not done["runs"]:
         return "No runs are pending.\n"
-    head = ("ID", "MODEL", "CLIENT", "STATE", "ATTEMPT", "PROGRESS", "AGE", "POSITION", "MESSAGE")
+    worker = ("WORKER",) if "worker" in done["runs"][0] else ()
+    head = ("ID", "MODEL", "CLIENT", "STATE", "ATTEMPT", "PROGRESS", "AGE", "POSITION", *worker, "MESSAGE")
     left_out = f"{done['left_out']} older ones are left out.\n" if done["left_out"] else ""
     return left_out + table([head, *(_run(run) for run in done["runs"])])
 
@@ -140,7 +155,8 @@ def _run(run: Document) -> Sequence[str]:
         _span(run["age"]),
         position,
     )
-    return *described, run["message"]
+    worker = (run["worker"] or "-",) if "worker" in run else ()
+    return *described, *worker, run["message"]
 
 
 def _logs(done: Document) -> str:

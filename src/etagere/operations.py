@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from etagere.core.lifecycle import Run, State
 from etagere.errors import MalformedRequest, UnknownId, UnknownModel
 from etagere.logs import get_logger
-from etagere.ports import Holdings, Pending, Prints
+from etagere.ports import Fleet, Holdings, Pending, Prints
 from etagere.scrubber import Scrubber
 from etagere.service import Service
 
@@ -32,7 +32,7 @@ class Operations:
     """Each method is an operation, and returns a document that JSON can carry; times are seconds unless they are dates.
 
     `version` is that of the software; `nondeterministic` counts by model the results that were others than before;
-    `nodes` tells of all processes that share a store, where there are many.
+    `fleet` is that of all processes that share a store, where there are many.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Operations:
         scrubber: Scrubber,
         nondeterministic: Mapping[str, int],
         version: str,
-        nodes: Callable[[], Awaitable[Document]] | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         self._service = service
         self._runs = runs
@@ -53,7 +53,7 @@ class Operations:
         self._scrubber = scrubber
         self._nondeterministic = nondeterministic
         self._version = version
-        self._nodes = nodes
+        self._fleet = fleet
         self._since = service.clock.now()
         config = ConfigDict(allow_inf_nan=False)
         methods = (self.status, self.runs, self.logs, self.cancel, self.purge, self.drain)
@@ -77,7 +77,7 @@ class Operations:
             "bytes": size,
             "nondeterministic": dict(self._nondeterministic),
             "scrubber": {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged},
-            **({"nodes": await self._nodes()} if self._nodes else {}),
+            **({"nodes": await self._fleet.nodes()} if self._fleet else {}),
         }
 
     def counted(self) -> Document:
@@ -190,6 +190,7 @@ class Operations:
             "message": run.message,
             "age": self._age(run),
             "position": self._service.runs.position(run.id),
+            **({"worker": self._fleet.holder(run.id)} if self._fleet else {}),
         }
 
     def _is_model(self, model: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from etagere.core.clients import NOBODY, Asker
 from etagere.core.lifecycle import Event, Run, State
@@ -114,6 +114,18 @@ class Pending(Protocol):
         A queued one is gone when this returns. A running one is not renewed any more: it stays in the table until its
         attempt has been stopped, and is cancelled then, whatever else ends the attempt without an outcome.
         """
+        ...
+
+
+class Fleet(Protocol):
+    """The processes that share a store, for operators."""
+
+    async def nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each that is there tells of itself, by its name: its `kind`, and of workers how many `runs` at once."""
+        ...
+
+    def holder(self, id: str) -> str | None:
+        """The name of the worker that has this run."""
         ...
 
 

@@ -99,11 +99,16 @@ class Cluster:
         return self._begin(["collect", str(self.target)], env)
 
     def stop(self) -> None:
-        """Stop whatever runs; frozen parts first go on."""
+        """Stop whatever runs; frozen parts first go on. What does not stop is killed, and told of."""
+        stubborn = []
         for part in self.parts:
             if part.process is not None and part.process.poll() is None:
                 part.thaw()
-                part.stop()
+                try:
+                    part.stop()
+                except subprocess.TimeoutExpired:
+                    stubborn.append(f"{part.command}: {part.log}")
+        assert not stubborn
 
     def started(self, name: str) -> int:
         """How often the run of this name was begun."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -112,10 +115,26 @@ def test_a_purge_and_a_cancellation_reach_all_nodes(pair: Pair) -> None:
 def test_operators_see_all_nodes_and_drain_them(pair: Pair) -> None:
     status = operate(pair.second, "status")
     kinds = sorted(node["kind"] for node in status["nodes"].values())  # type: ignore[attr-defined]
-    assert kinds == ["api", "api", "collector", "worker"]
+    assert kinds == ["collector", "node", "node", "worker"]
     operate(pair.first, "drain")
     until(lambda: pair.second.get("/-/health/ready").status == 503, what="that the other node drains")
     assert pair.second.get("/nap?name=drained").status == 503
     operate(pair.second, "drain", on=False)
     until(lambda: pair.first.get("/-/health/ready").status == 200, what="that it starts again")
     assert pair.first.result("/nap?name=drained").status == 200
+
+
+def test_commands_tell_of_nodes_and_of_who_has_a_run(pair: Pair) -> None:
+    pair.first.get("/nap?name=held&seconds=30")
+    until(lambda: pair.cluster.started("held") == 1)
+    data = pair.second.command[pair.second.command.index("--data") + 1]
+    said = {
+        command: subprocess.run(
+            [sys.executable, "-m", "etagere", command, "--data", data], capture_output=True, text=True, check=True
+        ).stdout
+        for command in ("status", "runs")
+    }
+    assert re.search(r"^processes +1 collector, 2 nodes, 1 worker$", said["status"], re.MULTILINE)
+    assert re.search(r"worker-\S+ +process \d+ on .+, 2 runs at once", said["status"])
+    assert re.search(r"nap@1 .* running .* worker-\S+", said["runs"])
+    operate(pair.first, "cancel", id=pair.first.get("/nap?name=held&seconds=30").json()["id"])

@@ -35,8 +35,8 @@ Hear = Callable[[str, Mirrored], None]
 class Cluster:
     """One process among those that share a store.
 
-    `kind` is what it is: api, worker or collector. `hear` is told what becomes of runs, `pulse` with each pulse whether
-    all are draining and how often something was purged.
+    `kind` is what it is: node, worker or collector. `hear` is told what becomes of runs, and `pulse` with each pulse
+    whether all are draining and how often something was purged.
     """
 
     def __init__(
@@ -86,8 +86,17 @@ class Cluster:
 
     def stream(self, directory: Path, news: asyncio.Event) -> ResultStream:
         """The result queue; what is large comes into the directory."""
-        scripts, lease = self.scripts, self._settings.lease
-        return ResultStream(self.bodies, scripts, self.blobs, directory, news, idle=lease)
+        lease, largest = self._settings.lease, self._settings.max_result
+        return ResultStream(self.bodies, self.scripts, self.blobs, directory, news, idle=lease, largest=largest)
+
+    async def nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Fleet.nodes`."""
+        return await self.feed.nodes()
+
+    def holder(self, id: str) -> str | None:
+        """See `Fleet.holder`."""
+        entry = self.mirror.entries.get(id)
+        return entry.worker if entry is not None and entry.held else None
 
     async def once(self, what: str, seconds: float) -> bool:
         """Whether nobody of those who share the store has said this in so many seconds; it is said by that."""

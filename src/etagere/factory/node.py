@@ -93,7 +93,7 @@ async def begin(
     registry, retired = await source.versions(registry, database, settings)
     waiters, tally = Waiters(settings.max_waiting), Tally()
     heard = _Heard(waiters, tally)
-    cluster = Cluster(registry, settings, clock, "api", heard.run, heard.pulse)
+    cluster = Cluster(registry, settings, clock, "node", heard.run, heard.pulse)
     await cluster.open()
     runs, shared = cluster.runs, cluster.shared
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
@@ -109,7 +109,7 @@ async def begin(
     heard.service = service
     scrubber = Scrubber(cache.stored, clock)
     operations = Operations(
-        service, runs, shared, shared, scrubber, cache.nondeterministic, version("etagere"), cluster.feed.nodes
+        service, runs, shared, shared, scrubber, cache.nondeterministic, version("etagere"), cluster
     )
     background = parts.in_background(
         asked.keep_telling(), scrubber.scrub(), cluster.measure(), _forget(heard, cluster, cache)

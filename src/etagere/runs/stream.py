@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from etagere import contents
-from etagere.core.representation import Kind, Outcome
+from etagere.core.representation import INLINE_BYTES, Kind, Outcome
 from etagere.errors import InternalError, StorageFull, StoreLost
 from etagere.logs import get_logger
 from etagere.results import SECOND
@@ -53,8 +53,8 @@ class Blobs(Protocol):
 class ResultStream:
     """The `ResultQueue` of many machines, at either end: workers `put`, collectors do the rest.
 
-    Results come into `directory`, if they are not small. What a collector has taken and not done in `idle` seconds,
-    another takes over. `news` is set when there may be something to take.
+    Results come into `directory`, if they are not small, and have at most `largest` bytes. What a collector has taken
+    and not done in `idle` seconds, another takes over. `news` is set when there may be something to take.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class ResultStream:
         news: asyncio.Event,
         *,
         idle: float,
+        largest: int,
     ) -> None:
         self._store = store
         self._finish = scripts["finish"]
@@ -73,6 +74,7 @@ class ResultStream:
         self._blobs = blobs
         self._directory = directory
         self._news = news
+        self._largest = largest
         self._idle_ms = int(idle * 1000)
         self._name = secrets.token_hex(8)
         self._stream = store.key("results")
@@ -198,6 +200,7 @@ class ResultStream:
 
     async def _outcome(self, entry: str, fields: Fields) -> Outcome:
         if "body" in fields and not any(name.startswith("second_") for name in fields):
+            _check(len(fields["body"]), INLINE_BYTES)
             return entries.decode(fields, None, fields["body"])
         if not any(name in fields for name in ("body", "blob")):
             return entries.decode(fields, None, None)
@@ -209,11 +212,13 @@ class ResultStream:
 
     async def _bring(self, fields: Fields, prefix: str, target: Path) -> None:
         if (body := fields.get(f"{prefix}body")) is not None:
+            _check(len(body), INLINE_BYTES)
             await asyncio.to_thread(target.write_bytes, body)
         elif (blob := fields.get(f"{prefix}blob")) is not None:
             if self._blobs is None:
                 raise ValueError("there is no place to take it from: set blobs as the workers have it")
             size, digest = int(fields[f"{prefix}size"]), bytes.fromhex(fields[f"{prefix}digest"].decode())
+            _check(size, self._largest)
             await self._blobs.fetch(blob.decode(), target, size, digest)
             self._arrived.setdefault(target.parent.name, []).append(blob.decode())
 
@@ -223,6 +228,11 @@ class ResultStream:
         await self._store.do("XDEL", self._stream, entry)
         await acknowledged
         await lose
+
+
+def _check(size: int, largest: int) -> None:
+    if size > largest:
+        raise ValueError(f"a result of {size} bytes, more than {largest}")
 
 
 def _fields(flat: Any) -> dict[str, bytes]:
