@@ -11,19 +11,23 @@ from typing import Any
 
 from etagere.caches import shared_records as records
 from etagere.caches.blobstore import BlobStore
+from etagere.caches.shared_records import Flat
 from etagere.core.etag import short_digest
 from etagere.core.representation import INLINE_BYTES, Failure, Printed, Representation, Resource
-from etagere.errors import Evicted, InternalError
+from etagere.errors import Evicted, InternalError, StorageFull
 from etagere.logs import get_logger
 from etagere.ports import Clock, Fetched, Purged
 from etagere.valkey import Valkey, ignore, read_scripts
 
 GHOSTS_LIVE = 10
 """So many times as long as a result what is known of it is kept."""
+LONGEST_S = 100 * 365 * 86400.0
 AT_ONCE = 500
 PURGES = 100
-ORPHANED_S = 3600.0
-"""A blob that nobody uses is removed after so long: it may be on its way."""
+RESULTS, INCOMING = "results", "incoming"
+ORPHANED_S = {RESULTS: 3600.0, INCOMING: 7 * 86400.0}
+"""What nobody uses is removed after so long. It may be about to be recorded; or, on its way to a collector, wait for
+one: then it is worth a run."""
 
 log = get_logger("etagere.cache")
 
@@ -32,6 +36,7 @@ class SharedCache:
     """What is finished, for all nodes; `ttl` is for how many seconds after its last use a result is kept.
 
     It is the `Keeper` of a collector, the `Shared` of nodes, and has the `Holdings` and `Prints` of operators.
+    `nondeterministic` counts the results that were others than those before, by model, which this process has put.
     """
 
     def __init__(self, store: Valkey, blobs: BlobStore | None, clock: Clock, ttl: float) -> None:
@@ -39,8 +44,8 @@ class SharedCache:
         self._store = store
         self._blobs = blobs
         self._clock = clock
-        self._ttl = int(ttl)
-        self._ghost_ttl = int(ttl * GHOSTS_LIVE)
+        self._ttl = _milliseconds(ttl)
+        self._ghost_ttl = _milliseconds(ttl * GHOSTS_LIVE)
         self._scripts = read_scripts("etagere.caches")
 
     async def put(
@@ -51,45 +56,60 @@ class SharedCache:
         Raises:
             StoreLost: the store cannot be reached.
             ValueError: a result is large, and there is no place for large ones.
+            InternalError: the id is that of another canonical URI.
         """
         about, body = await self._sent(finished)
         ghost = {"uri": resource.uri, "model": resource.model, "seconds": repr(finished.seconds)}
-        given = {"about": about, "ghost": ghost, "ttl": self._ttl, "ghost_ttl": self._ghost_ttl}
-        if isinstance(finished, Failure):
-            given["expires"] = int(finished.expires * 1000)
+        given = {"about": about, "ghost": ghost, "ttl": self._kept_for(finished), "ghost_ttl": self._ghost_ttl}
         if printed is not None:
             self.note(printed)
         now = repr(self._clock.now())
-        found, there, first = await self._call("keep", resource.id, json.dumps(given), body, now)
+        there, first = await self._call("keep", resource.id, json.dumps(given), body, now)
+        kept = records.representation(there) if there else finished
+        if kept is None:
+            await self._discard(resource.id, there)
+            return await self.put(resource, finished)
         if first:
             self._report(resource, bytes.fromhex(first.decode()), finished)
-        if not there:
-            return finished
-        kept = records.representation(found)
-        return finished if kept is None else kept
+        return kept
 
     async def put_variant(self, primary: Representation, given: Representation) -> Representation:
-        """See `Variants.put_variant`."""
+        """See `Variants.put_variant`; raises as `put`, too."""
         about, body = await self._sent(given)
         told = json.dumps({"about": about, "ttl": self._ttl})
-        found = await self._call("variant", primary.id, primary.digest.hex(), given.name, told, body)
-        if not found:
+        there = await self._call("variant", primary.id, primary.digest.hex(), given.name, told, body)
+        if there is None:
             raise Evicted(f"{given.key} has no primary representation")
-        return records.representation(found) or given
+        kept = records.representation(there) if there else given
+        if kept is None:
+            await self._discard(given.key, there)
+            return await self.put_variant(primary, given)
+        return kept
 
     async def kept(self, id: str) -> Representation | None:
-        """See `Keeper.kept`; a large body is not fetched."""
-        _, result, _, _ = await self._call("fetch", id, self._ttl, self._ghost_ttl)
-        return records.representation(result)
+        """See `Keeper.kept`; a large body is not fetched, and it does not count as used."""
+        return records.representation(await self._store.do("HGETALL", self._store.key(f"result:{id}")))
 
     async def fetch(self, id: str, directory: Path) -> Fetched:
-        """See `Shared.fetch`."""
+        """See `Shared.fetch`; what is damaged or lost is discarded, and counts as absent.
+
+        Raises:
+            StoreLost: the store cannot be reached.
+            StorageFull: a large result cannot be fetched now.
+        """
         ghost, result, failure, variants = await self._call("fetch", id, self._ttl, self._ghost_ttl)
-        known = records.ghost(id, ghost)
-        found = await self._whole(records.representation(result), directory)
+        # Each key may be evicted without the others.
+        known = next((told for flat in (ghost, result, failure) if (told := records.ghost(id, flat))), None)
+        found = await self._whole(id, result, directory)
         if found is None:
-            return Fetched(known, records.failure(failure))
-        others = [await self._whole(records.representation(each), directory) for each in variants]
+            return Fetched(known, self._lasting(records.failure(failure)))
+        try:
+            named = [(f"{id}.{name.decode()}", flat) for name, flat in variants]
+            others = [await self._whole(key, flat, directory) for key, flat in named]
+        except BaseException:
+            if found.path is not None:
+                found.path.unlink(missing_ok=True)
+            raise
         return Fetched(known, found, [each for each in others if each is not None])
 
     async def sign(self, representation: Representation, seconds: float) -> str | None:
@@ -100,10 +120,7 @@ class SharedCache:
 
     def note(self, printed: Printed) -> None:
         """See `Prints.note`."""
-        flat = records.printed_fields(printed)
-        key = self._store.key(f"printed:{printed.id}")
-        ignore(self._store.do("HSET", key, *flat))
-        ignore(self._store.do("EXPIRE", key, self._ghost_ttl))
+        ignore(self._store.script(self._scripts["note"], printed.id, self._ttl, *records.printed_fields(printed)))
 
     async def printed(self, id: str) -> Printed | None:
         """See `Prints.printed`."""
@@ -111,56 +128,57 @@ class SharedCache:
 
     async def totals(self) -> tuple[int, int]:
         """See `Holdings.totals`."""
-        results = size = 0
-        async for ids in self._scan("result:"):
-            sizes = await asyncio.gather(
-                *(self._store.do("HGET", self._store.key(f"result:{id}"), "size") for id in ids)
-            )
-            results += sum("." not in id for id in ids)
-            size += sum(int(each) for each in sizes if each is not None)
+        totals = [await self._call("totals", *keys) async for keys in self._scan("result:")]
+        results, size = map(sum, zip((0, 0), *totals, strict=True))
         return results, size
 
     async def purge(self, model: str | None, before: float) -> Purged:
         """See `Holdings.purge`; nodes are told, and do so with what they have of it."""
-        purged = Purged()
+        purged, free = Purged(), set[bytes]()
         for kind in ("result:", "failure:"):
-            async for ids in self._scan(kind):
-                primaries = [id for id in ids if "." not in id]
-                done = await self._call("forget", model or "", repr(before), *primaries)
+            async for keys in self._scan(kind):
+                ids = (key for key in keys if "." not in key)
+                *done, blobs = await self._call("forget", model or "", repr(before), *ids)
                 purged = Purged(*map(sum, zip(purged, done, strict=True)))
-        told = json.dumps({"model": model, "before": before})
-        key = self._store.key("purges")
-        await self._store.do("LPUSH", key, told)
-        await self._store.do("LTRIM", key, 0, PURGES - 1)
-        await self._store.do("HINCRBY", self._store.key("meta"), "purges", 1)
-        await self.sweep()
+                free.update(blobs)
+        await self._call("purged", json.dumps({"model": model, "before": before}), PURGES)
+        await self._remove(free)
         return purged
 
     async def purges(self, last: int) -> list[tuple[str | None, float]]:
         """The model and the time of the last purges, for those who have something of their own to forget."""
+        if last <= 0:
+            return []
         told = await self._store.do("LRANGE", self._store.key("purges"), 0, last - 1)
         return [(each["model"], each["before"]) for each in map(json.loads, told)]
 
     async def sweep(self) -> int:
-        """Remove blobs that nothing refers to any more; how many there were."""
+        """Remove blobs that nothing refers to any more; how many there were.
+
+        One that is put again at this very moment may be lost by that; then the result is computed once more.
+        """
         if self._blobs is None:
             return 0
-        removed = 0
-        for prefix in ("results", "incoming"):
-            for blob in await self._blobs.listed(prefix):
-                # One that has lain on its way for so long was left by somebody who is gone.
-                if blob.age > ORPHANED_S and (prefix == "incoming" or not await self._is_used(blob.name)):
+        removed = await self._blobs.clean(ORPHANED_S[INCOMING])
+        for folder, orphaned in ORPHANED_S.items():
+            for blob in await self._blobs.listed(folder):
+                if blob.age > orphaned and not await self._is_used(blob.name):
                     await self._blobs.remove(blob.name)
                     removed += 1
         return removed
 
     async def _is_used(self, name: str) -> bool:
-        users = self._store.key(f"users:{name.partition('/')[2]}")
-        for key in await self._store.do("SMEMBERS", users):
-            if await self._store.do("EXISTS", self._store.key(f"result:{key.decode()}")):
-                return True
-            await self._store.do("SREM", users, key)
-        return False
+        folder, _, blob = name.partition("/")
+        return folder == RESULTS and await self._call("users", blob) > 0
+
+    async def _remove(self, blobs: set[bytes]) -> None:
+        if self._blobs is None:
+            return
+        try:
+            for blob in blobs:
+                await self._blobs.remove(f"{RESULTS}/{blob.decode()}")
+        except StorageFull as away:
+            log.warning("blobs that were purged are left to be swept", reason=away.detail)
 
     async def _sent(self, finished: Representation | Failure) -> tuple[dict[str, str], bytes]:
         """The fields of what is to be kept, and its body; one that is large is where blobs are, then."""
@@ -170,36 +188,56 @@ class SharedCache:
             return records.of_representation(finished, ""), await _body(finished)
         if self._blobs is None:
             raise ValueError("results of more than 1 MiB need a place that all share: set blobs")
-        assert finished.path is not None
+        assert finished.path is not None, "what is large is a file"
+        blob = finished.digest.hex()
+        # A store without room refuses this, before all those bytes have been sent in vain.
+        await self._store.do("SADD", self._store.key(f"users:{blob}"), finished.key)
         await self._blobs.put(finished.path, _name(finished))
-        return records.of_representation(finished, finished.digest.hex()), b""
+        return records.of_representation(finished, blob), b""
 
-    async def _whole(self, found: Representation | None, directory: Path) -> Representation | None:
-        """A representation with its bytes; None where those are gone."""
-        if found is None or found.body is not None:
-            return found
-        if self._blobs is None:
-            log.error("a large result is shared where this node does not look: set blobs", id=found.id)
+    async def _whole(self, key: str, flat: Flat, directory: Path) -> Representation | None:
+        """The representation of a hash with its bytes; None where it is none any more."""
+        if not flat:
             return None
-        target = directory / found.key
+        found = records.representation(flat)
+        if found is not None and found.body is None:
+            found = await self._downloaded(found, directory / key)
+        if found is None:
+            await self._discard(key, flat)
+        return found
+
+    async def _downloaded(self, found: Representation, target: Path) -> Representation | None:
+        if self._blobs is None:
+            # To compute it again would not bring it here, either.
+            log.error("a large result is shared where this node does not look: set blobs", id=found.key)
+            raise StorageFull("This node does not know the place where large results are shared.")
         try:
             await self._blobs.fetch(_name(found), target, found.size, found.digest)
-        except FileNotFoundError as lost:
-            log.error("a shared result is lost", id=found.key, reason=str(lost))
-            await self._store.do("DEL", self._store.key(f"result:{found.key}"))
+        except FileNotFoundError:
             return None
         return records.with_path(found, target)
 
+    async def _discard(self, key: str, flat: Flat) -> None:
+        log.error("a shared result is not what was put: it is discarded", id=key)
+        await self._call("discard", key, records.digest(flat))
+
+    def _kept_for(self, finished: Representation | Failure) -> int:
+        """Milliseconds; the store's own date is of no concern."""
+        if isinstance(finished, Failure):
+            return _milliseconds(finished.expires - self._clock.now())
+        return max(self._ttl, _milliseconds(finished.awaited))
+
+    def _lasting(self, failure: Failure | None) -> Failure | None:
+        return failure if failure is not None and failure.expires > self._clock.now() else None
+
     async def _scan(self, kind: str) -> AsyncIterator[Sequence[str]]:
-        """What is behind all keys that begin so, in parts."""
+        """What is behind all keys that begin so, in parts; one that is written meanwhile may come twice."""
         prefix = self._store.key(kind)
-        cursor = "0"
-        while True:
-            pattern = prefix.replace("[", "\\[").replace("?", "\\?") + "*"
-            cursor, keys = await self._store.do("SCAN", cursor, "MATCH", pattern, "COUNT", AT_ONCE)
-            yield [key.decode().removeprefix(prefix) for key in keys]
-            if int(cursor) == 0:
-                return
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, keys = await self._store.do("SCAN", cursor or 0, "MATCH", f"{prefix}*", "COUNT", AT_ONCE)
+            if keys:
+                yield [key.decode().removeprefix(prefix) for key in keys]
 
     def _report(self, resource: Resource, first: bytes, finished: Representation | Failure) -> None:
         assert isinstance(finished, Representation)
@@ -209,17 +247,21 @@ class SharedCache:
             "nondeterministic: computed again with another result", id=resource.id, model=resource.model, **digests
         )
 
-    async def _call(self, script: str, id: str, *arguments: str | bytes | int | float) -> Any:
+    async def _call(self, script: str, *arguments: str | bytes | int | float) -> Any:
         try:
-            return await self._store.script(self._scripts[script], id, *arguments)
+            return await self._store.script(self._scripts[script], *arguments)
         except InternalError as error:
             if "COLLISION" in str(error.__cause__):
-                raise InternalError(f"Two canonical URIs have the id {id}.") from error
+                raise InternalError(f"Two canonical URIs have the id {arguments[0]!r}.") from error
             raise
 
 
 def _name(found: Representation) -> str:
-    return f"results/{found.digest.hex()}"
+    return f"{RESULTS}/{found.digest.hex()}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(min(seconds, LONGEST_S) * 1000))
 
 
 async def _body(found: Representation) -> bytes:

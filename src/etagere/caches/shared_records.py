@@ -14,8 +14,6 @@ from etagere.core.representation import Difference, Failure, Ghost, Kind, Printe
 Flat = Sequence[Any]
 """Fields and values in turns, or a mapping, in bytes."""
 
-_SAFE = "surrogatepass"
-
 
 def of_representation(found: Representation, blob: str) -> dict[str, str]:
     """The fields of a representation but its body; `blob` is its digest where the body is where blobs are."""
@@ -33,6 +31,11 @@ def of_representation(found: Representation, blob: str) -> dict[str, str]:
         "attempt": str(found.attempt),
         "blob": blob,
     }
+
+
+def digest(flat: Flat) -> str:
+    """The digest of a representation's hash, in hexadecimal; empty where there is none."""
+    return _fields(flat)[0].get("digest", "")
 
 
 def representation(flat: Flat) -> Representation | None:
@@ -69,7 +72,7 @@ def of_failure(found: Failure) -> dict[str, str]:
     return {
         "id": found.id,
         "kind": str(found.kind),
-        "detail": found.detail.encode("utf-8", "replace").decode(),
+        "detail": _text(found.detail).decode(),
         "created": repr(found.created),
         "seconds": repr(found.seconds),
         "expires": repr(found.expires),
@@ -98,7 +101,7 @@ def failure(flat: Flat) -> Failure | None:
 
 
 def ghost(id: str, flat: Flat) -> Ghost | None:
-    """What is known of a resource; None where that is nothing."""
+    """What the hash of a ghost, or of a result or failure, tells of a resource; None where that is nothing."""
     text, _ = _fields(flat)
     if "uri" not in text:
         return None
@@ -112,9 +115,8 @@ def ghost(id: str, flat: Flat) -> Ghost | None:
 
 def printed_fields(printed: Printed) -> tuple[str | bytes, ...]:
     """Fields and values in turns of what was printed."""
-    output, traceback = (text.encode("utf-8", _SAFE) for text in (printed.output, printed.traceback))
     about = ("attempt", str(printed.attempt), "outcome", printed.outcome, "finished", repr(printed.finished))
-    return (*about, "output", output, "traceback", traceback)
+    return (*about, "output", _text(printed.output), "traceback", _text(printed.traceback))
 
 
 def printed(id: str, flat: Flat) -> Printed | None:
@@ -131,7 +133,12 @@ def _fields(flat: Flat) -> tuple[dict[str, str], bytes]:
     pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
     found = {_bytes(name).decode(): _bytes(value) for name, value in pairs}
     body = found.pop("body", b"")
-    return {name: value.decode("utf-8", _SAFE) for name, value in found.items()}, body
+    return {name: value.decode() for name, value in found.items()}, body
+
+
+def _text(text: str) -> bytes:
+    # What UTF-8 cannot carry, JSON that operators are given cannot either.
+    return text.encode("utf-8", "replace")
 
 
 def _bytes(value: Any) -> bytes:
