@@ -21,7 +21,7 @@ from etagere.identity import Identify, Identity, Tokens
 from etagere.keys import Keyring
 from etagere.metrics import Metrics, Sources
 from etagere.operations import Operations
-from etagere.ports import Clock
+from etagere.ports import Clock, Elsewhere
 from etagere.reach import Reaches
 from etagere.service import Service
 from etagere.web.pages import Templates
@@ -80,18 +80,14 @@ def application(
     settings: Settings,
     identity: Identity,
     retired: Mapping[str, Access],
+    elsewhere: Elsewhere | None = None,
 ) -> Application | Cors | AccessLog:
-    """The ASGI application; `retired` are keys of versions that were served once, and who could ask for them."""
+    """The ASGI application; `retired` are keys of versions that were served once, and who could ask for them.
+
+    Clients are sent `elsewhere` for results that are not here, if there is such a place.
+    """
     templates = Templates()
     reaches = Reaches(service.registry, settings.access, retired)
-    resources = Resources(
-        service,
-        templates,
-        Intent(settings.cors_origins),
-        max_wait=settings.max_wait,
-        max_query_content=settings.max_query_content,
-        dev=settings.dev,
-    )
     routes = Routes(
         service,
         operations,
@@ -104,7 +100,7 @@ def application(
     answering = Application(
         service,
         Doorkeepers(HostCheck(settings.allowed_hosts), identity, reaches),
-        resources,
+        _resources(service, templates, settings, elsewhere),
         routes,
         Operate(operations),
         templates,
@@ -113,3 +109,15 @@ def application(
     )
     served = Cors(answering, settings.cors_origins) if settings.cors_origins else answering
     return AccessLog(served) if settings.access_log else served
+
+
+def _resources(service: Service, templates: Templates, settings: Settings, elsewhere: Elsewhere | None) -> Resources:
+    return Resources(
+        service,
+        templates,
+        Intent(settings.cors_origins),
+        max_wait=settings.max_wait,
+        max_query_content=settings.max_query_content,
+        dev=settings.dev,
+        elsewhere=elsewhere,
+    )
