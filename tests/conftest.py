@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 TESTS = Path(__file__).parent
 # What their processes run is measured by the tests of those parts. Measured, a start takes twice the processor, and the
 # loops of an example or of a conversion ten times.
-UNMEASURED = {"deploy", "docs", "examples", "faults", "scripts", "servers"}
+UNMEASURED = {"cluster/test_faults.py", "deploy", "docs", "examples", "faults", "scripts", "servers"}
 
 # How fast the machine is at the moment is not what laws are about.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +26,7 @@ def measured_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keeps coverage out of the processes that the tests of some parts start."""
     measuring = "COVERAGE_PROCESS_CONFIG"
     with pytest.MonkeyPatch.context() as environment:
-        if request.path.relative_to(TESTS).parts[0] in UNMEASURED:
+        place = request.path.relative_to(TESTS)
+        if not UNMEASURED.isdisjoint((place.parts[0], str(place))):
             environment.delenv(measuring, raising=False)
         yield

@@ -179,6 +179,10 @@ class Valkey:
                 for _, _, reply in batch:
                     reply.cancel()
                 raise
+            except Exception as fault:
+                # Whatever that is, nobody may wait for ever.
+                log.exception("what the store has answered cannot be read")
+                replies = [fault] * len(batch)
             for (_, _, reply), found in zip(batch, replies, strict=True):
                 _settle(reply, found, self.shown)
 

@@ -88,7 +88,8 @@ class Cluster:
         }
 
     def node(self, **env: str) -> Part:
-        port, data = free_port(), self.directory / f"node{len(self.parts)}"
+        port = free_port()
+        data = self.directory / f"node{port}"
         command = ["serve", str(self.target), "--port", str(port), "--data", str(data)]
         return self._begin(command, env, f"http://127.0.0.1:{port}")
 
@@ -151,3 +152,16 @@ def until(true: Callable[[], bool], seconds: float = 30, what: str = "it") -> No
 
 def ready(answer: Answer) -> bool:
     return answer.status == 200
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    """Whether a process descends from another."""
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            return False
+        pid = int(fields[1])
+    return False

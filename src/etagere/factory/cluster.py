@@ -89,7 +89,10 @@ class Cluster:
     def stream(self, directory: Path, news: asyncio.Event) -> ResultStream:
         """The result queue; what is large comes into the directory."""
         lease, largest = self._settings.lease, self._settings.max_result
-        return ResultStream(self.bodies, self.scripts, self.blobs, directory, news, idle=lease, largest=largest)
+        return ResultStream(
+            self.bodies, self.scripts, self.blobs, directory, news,
+            idle=lease, largest=largest, delivered=self.runs.let_go,
+        )  # fmt: skip
 
     async def nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """See `Fleet.nodes`."""

@@ -82,6 +82,9 @@ class Feed:
             except StoreLost as error:
                 self._say_away(error)
                 await asyncio.sleep(_AGAIN_S)
+            except Exception:
+                log.exception("what is published is not understood; it is read again")
+                await asyncio.sleep(_AGAIN_S)
 
     async def leave(self) -> None:
         """Say that this node is gone."""

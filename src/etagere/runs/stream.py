@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,8 @@ class ResultStream:
     """The `ResultQueue` of many machines, at either end: workers `put`, collectors do the rest.
 
     Results come into `directory`, if they are not small, and have at most `largest` bytes. What a collector has taken
-    and not done in `idle` seconds, another takes over. `news` is set when there may be something to take.
+    and not done in `idle` seconds, another takes over. `news` is set when there may be something to take. `delivered`
+    is told each id and attempt that was put.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ResultStream:
         *,
         idle: float,
         largest: int,
+        delivered: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._finish = scripts["finish"]
@@ -75,6 +77,7 @@ class ResultStream:
         self._directory = directory
         self._news = news
         self._largest = largest
+        self._delivered = delivered
         self._idle_ms = int(idle * 1000)
         self._name = secrets.token_hex(8)
         self._stream = store.key("results")
@@ -93,6 +96,7 @@ class ResultStream:
             except (StoreLost, StorageFull) as error:
                 log.warning("an outcome waits until it can be handed over", id=outcome.resource.id, reason=error.detail)
                 await asyncio.sleep(AGAIN_S)
+        self._delivered(outcome.resource.id, outcome.attempt)
         if outcome.path is not None:
             await asyncio.to_thread(shutil.rmtree, outcome.path.parent, ignore_errors=True)
 

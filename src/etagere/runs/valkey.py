@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from operator import attrgetter
@@ -32,6 +32,8 @@ MOST_SHARES = 8
 RENEWALS = 3
 """So often is a lease renewed in its time."""
 PROGRESS_S = 0.5
+_SILENT_S = 10.0
+_REMEMBERED = 1000
 
 
 class Rules:
@@ -82,13 +84,13 @@ class Rules:
 
 
 class _Held:
-    """An attempt of this worker: renewed last at that monotonic time, and what is to be told of its progress."""
+    """An attempt of this worker, renewed and reported of last at these monotonic times, and its progress to be told."""
 
-    __slots__ = ("attempt", "message", "news", "progress", "renewed")
+    __slots__ = ("attempt", "message", "news", "progress", "renewed", "reported")
 
     def __init__(self, attempt: int, renewed: float) -> None:
         self.attempt = attempt
-        self.renewed = renewed
+        self.renewed = self.reported = renewed
         self.progress = ""
         self.message = ""
         self.news = False
@@ -122,6 +124,7 @@ class ValkeyRunTable:
         self._lease = lease
         self._worker = worker
         self._held: dict[str, _Held] = {}
+        self._stopped: OrderedDict[str, int] = OrderedDict()
         self._ranked_at = -math.inf
         self._ranked: Counter[str] = Counter()
 
@@ -199,6 +202,10 @@ class ValkeyRunTable:
         while found := await self._call("claim", json.dumps(wanted)):
             id, uri = (text.decode() for text in found)
             run = self._mirror.entries[id].run
+            if self._stopped.get(id, 0) >= run.attempt:
+                # A store that was emptied counts from one again, and that attempt is being stopped here.
+                await self.advance(id, Event.release, run.attempt)
+                continue
             held, self._held[id] = self._held.get(id), _Held(run.attempt, asked)
             # An attempt of ours that a store has forgotten, and was asked for again, is that attempt: it goes on.
             if held is None or held.attempt != run.attempt:
@@ -207,19 +214,16 @@ class ValkeyRunTable:
 
     def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
         """See `RunTable.report`; the store is told by `keep_renewing`."""
-        entry, held = self._mirror.entries.get(id), self._held.get(id)
-        if entry is None or entry.run.state is not State.running or entry.run.attempt != attempt:
-            return False
-        if entry.worker != self._worker:
-            return False
-        if fraction is not None:
-            entry.run = replace(entry.run, progress=fraction, message=message)
+        if self._goes_on(id, attempt, fraction, message):
+            return True
+        self._stop(id, attempt)
+        return False
+
+    def let_go(self, id: str, attempt: int) -> None:
+        """An attempt of this worker is over: it is not renewed any more."""
+        held = self._held.get(id)
         if held is not None and held.attempt == attempt:
-            if self._clock.monotonic() - held.renewed >= self._lease:
-                return False
-            if fraction is not None:
-                held.progress, held.message, held.news = repr(fraction), message, True
-        return not (entry.cancelled or (entry.abandoned and entry.run.model in self._rules.needless))
+            del self._held[id]
 
     async def advance(self, id: str, event: Event, attempt: int | None = None) -> Run | None:
         """See `RunTable.advance`."""
@@ -232,8 +236,8 @@ class ValkeyRunTable:
         if status == b"invalid":
             raise InvalidTransition(f"a {state} run cannot {event}")
         held = self._held.get(id)
-        if held is not None and attempt in (None, held.attempt):
-            del self._held[id]
+        if held is not None:
+            self.let_go(id, held.attempt if attempt is None else attempt)
         entry = self._mirror.entries.get(id) or before
         return None if entry is None else replace(entry.run, state=State(state))
 
@@ -243,10 +247,11 @@ class ValkeyRunTable:
         Raises:
             StoreLost: the store cannot be reached.
         """
-        batch = list(self._held.items())
+        now = self._clock.monotonic()
+        # Whoever has it reports each second: of one that does not, nobody knows here either.
+        batch = [(id, held) for id, held in self._held.items() if now - held.reported < _SILENT_S + 2 * self._lease]
         if not batch:
             return
-        now = self._clock.monotonic()
         told = [[id, held.attempt, held.progress, held.message] for id, held in batch]
         for _, held in batch:
             held.news = False
@@ -255,8 +260,7 @@ class ValkeyRunTable:
             if answer != b"lost":
                 held.renewed = now
             elif self._held.get(id) is held:
-                del self._held[id]
-                self._let_go(id, held)
+                self._lose(id, held)
 
     async def keep_renewing(self) -> None:
         """Renew for ever, early enough for two of three renewals to fail."""
@@ -319,11 +323,34 @@ class ValkeyRunTable:
         held = self._mirror.held
         return Places(min(at_once, limit), min(at_once - held.total(), limit - held[model]))
 
+    def _goes_on(self, id: str, attempt: int, fraction: float | None, message: str) -> bool:
+        entry, held = self._mirror.entries.get(id), self._held.get(id)
+        if entry is None or entry.run.state is not State.running or entry.run.attempt != attempt:
+            return False
+        if entry.worker != self._worker:
+            return False
+        if fraction is not None:
+            entry.run = replace(entry.run, progress=fraction, message=message)
+        if held is not None and held.attempt == attempt:
+            held.reported = self._clock.monotonic()
+            if held.reported - held.renewed >= self._lease:
+                return False
+            if fraction is not None:
+                held.progress, held.message, held.news = repr(fraction), message, True
+        return not (entry.cancelled or (entry.abandoned and entry.run.model in self._rules.needless))
+
     def _joined(self, reply: asyncio.Future[Any]) -> None:
         if not reply.cancelled() and reply.exception() is None:
             self._apply(reply.result()[0])
 
-    def _let_go(self, id: str, held: _Held) -> None:
+    def _stop(self, id: str, attempt: int) -> None:
+        self.let_go(id, attempt)
+        self._stopped[id] = attempt
+        if len(self._stopped) > _REMEMBERED:
+            self._stopped.popitem(last=False)
+
+    def _lose(self, id: str, held: _Held) -> None:
+        self._stop(id, held.attempt)
         entry = self._mirror.entries.get(id)
         if entry is not None and entry.run.attempt == held.attempt:
             # The store does not know it: neither do we.
