@@ -344,7 +344,10 @@ class ValkeyRunTable:
             self._apply(reply.result()[0])
 
     def _stop(self, id: str, attempt: int) -> None:
-        self.let_go(id, attempt)
+        held = self._held.get(id)
+        if held is None or held.attempt != attempt:
+            return
+        del self._held[id]
         self._stopped[id] = attempt
         if len(self._stopped) > _REMEMBERED:
             self._stopped.popitem(last=False)
