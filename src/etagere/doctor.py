@@ -23,6 +23,7 @@ from etagere.core.clients import Role
 from etagere.errors import BrokenDatabase, StartError
 from etagere.identity import with_joserfc
 from etagere.lock import holder
+from etagere.logs import without_password
 
 # What a service has open beside its clients, roughly.
 _OWN_FILES = 256
@@ -91,9 +92,14 @@ def sqlite(installed: str) -> Remark:
 
 
 def _settings(settings: Settings, origins: Mapping[str, str]) -> Remark:
-    given = [f"{name}={getattr(settings, name)} from {place}" for name, place in sorted(origins.items())]
+    given = [f"{name}={_shown(getattr(settings, name))} from {place}" for name, place in sorted(origins.items())]
     said = "; ".join([*given, "the others have their defaults" if given else "all have their defaults"])
     return Remark(Level.ok, "settings", said)
+
+
+def _shown(value: object) -> object:
+    """A setting without the password that a URL may have."""
+    return without_password(value) if isinstance(value, str) and "://" in value else value
 
 
 def _directory(data: Path) -> Iterator[Remark]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from etagere import logs
 from etagere.application import Etagere
-from etagere.config import Settings
+from etagere.config import Settings, origins
 from etagere.errors import StartError
 from etagere.factory import begin_collecting, begin_working
 from etagere.loader import load
@@ -39,7 +39,8 @@ async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, 
     logs.to_stderr(machine=settings.log_json)
     if settings.store is None:
         raise StartError("There is no store that is shared with others: --store, or the setting store, says where.")
-    with _directory("data" in overrides, settings.data) as data:
+    named = "data" in origins(application.defaults, overrides, config)
+    with _directory(named, settings.data) as data:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
@@ -29,7 +28,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Late
 
 from etagere.errors import InternalError, StartError, StorageFull, StoreLost
-from etagere.logs import get_logger
+from etagere.logs import get_logger, without_password
 
 TIMEOUT_S = 3.0
 CONNECT_S = 2.0
@@ -78,7 +77,7 @@ class Valkey:
         if not _NAMESPACE.fullmatch(namespace):
             raise StartError(f"{namespace!r} cannot be a namespace: letters, digits, '_', '.' and '-'")
         self.prefix = f"{{{namespace}}}:"
-        self.shown = _without_password(url)
+        self.shown = without_password(url)
         self.times = times
         try:
             self._redis: Redis = Redis.from_url(
@@ -258,8 +257,3 @@ def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
         reply.set_exception(error)
     else:
         reply.set_result(found)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
