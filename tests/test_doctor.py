@@ -13,8 +13,9 @@ from tests.issuer import AUDIENCE, ISSUER, key, public, publish
 from tests.test_cli import MODELS, etagere
 
 from etagere import keys
+from etagere.config import Settings
 from etagere.core.clients import Role
-from etagere.doctor import Level, file_system, sqlite
+from etagere.doctor import Level, examine, file_system, sqlite
 
 LARGE, SMALL = "/pattern?size=2000000", "/pattern?size=2000"
 
@@ -255,6 +256,6 @@ def test_the_key_set_of_an_issuer(tmp_path: Path) -> None:
 
 def test_no_password_of_a_store_is_shown() -> None:
     settings = Settings(store="rediss://somebody:secret@store.example:6380/0?x=1", engine="celery+amqp://a:secret@b//")
-    [said] = [r for r in doctor.examine(settings, {"store": "a", "engine": "b"}) if r.subject == "settings"]
+    [said] = [r for r in examine(settings, {"store": "a", "engine": "b"}) if r.subject == "settings"]
     assert "secret" not in said.said
     assert "store=rediss://store.example:6380/0 from a" in said.said
