@@ -51,7 +51,8 @@ class Processes:
 
     def worker(self) -> None:
         """Start a Celery worker."""
-        worker = self._etagere("worker")
+        # What is killed cannot remove a directory of its own.
+        worker = self._etagere("worker", "--data", str(self.directory / f"worker{len(self.workers)}"))
         self.workers[worker.pid] = worker
         _await_line(worker, "Working")
 

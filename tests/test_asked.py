@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from etagere import asked, factory
+from etagere import asked
 from etagere.config import Settings
 from etagere.core.etag import pending_field
 from etagere.core.representation import Resource
 from etagere.database import Database
+from etagere.factory import alone
 from etagere.factory.running import Running
 from etagere.model import Registry
 from etagere.pacer import Pacer
@@ -159,7 +160,7 @@ async def running(database: Database, tmp_path: Path, clock: ManualClock) -> Asy
     registry = Registry()
     registry.model(version="1")(sleeping)
     settings = Settings(data=tmp_path, runs=1, max_pending=6)
-    running = await factory._assemble(registry, settings, database, clock, None)
+    running = await alone.begin(registry, settings, database, clock, None)
     yield running
     await running.stop()
 

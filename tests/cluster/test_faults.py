@@ -176,7 +176,6 @@ def test_a_frozen_worker(parts: Cluster, node: Part) -> None:
     parts.worker()
     begun(parts, "frozen", 2, FOUND_S)
     frozen.thaw()
-    os.kill(first, signal.SIGCONT)
     gone(first, 5)
     assert node.result(path).status == 200
     assert parts.ended("frozen") == 1
