@@ -16,7 +16,7 @@ from tests.harness import Answer, Server
 from tests.valkey import Store, free_port
 
 MODELS = Path(__file__).parent / "models.py"
-LEASE_S = 2
+LEASE_S = 3
 READY_S = 30
 
 

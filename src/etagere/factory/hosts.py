@@ -13,7 +13,7 @@ from etagere.core.tally import Tally
 from etagere.engines.local import LocalEngine
 from etagere.factory import running as parts
 from etagere.factory.cluster import Cluster, is_work
-from etagere.factory.running import Stop
+from etagere.factory.running import Stop, in_time
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
@@ -41,8 +41,8 @@ class Host:
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what was taken and not kept is taken over by another."""
-        for stop in self._stops:
-            await stop()
+        for number, stop in enumerate(self._stops):
+            await in_time(f"stop {number}", stop)()
 
 
 class _Bell:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Stop = Callable[[], Awaitable[object]]
 
+STOP_S = 8.0
+
 log = get_logger("etagere")
 
 
@@ -58,6 +60,19 @@ async def cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def in_time(name: str, stop: Stop) -> Stop:
+    """A stop that is left undone where it takes too long: whatever is shared with others does without it."""
+
+    async def bounded() -> None:
+        try:
+            async with asyncio.timeout(STOP_S):
+                await stop()
+        except TimeoutError:
+            log.error("a part has not stopped in time, and is left", part=name)
+
+    return bounded
 
 
 def closing(close: Callable[[], object]) -> Stop:
