@@ -117,8 +117,7 @@ async def begin(
     elsewhere = shared if settings.blob_redirect else None
     served = front.application(service, operations, measured, settings, identity, retired, elsewhere)
     work = asked.keep_telling(), scrubber.scrub(), cluster.measure(), _forget(heard, cluster, cache)
-    background = parts.in_time("background", parts.in_background(*work))
-    leave = parts.in_time("store", cluster.close)
+    background, leave = parts.in_time("background", parts.in_background(*work)), parts.in_time("store", cluster.close)
     await control.start()
     stops = (control.stop, parts.closing(deriver.close), background, leave, cache.close, database.close)
     return Running(parts.traced(served, tracing), service, (*stops, *((tracing.close,) if tracing else ())))
