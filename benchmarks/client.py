@@ -47,9 +47,10 @@ class Server:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def request(self, target: str, tag: str = "", prefer: str = "") -> bytes:
-        """A GET, conditional where there is a tag, that waits where it prefers to."""
+    def request(self, target: str, tag: str = "", key: str = "", prefer: str = "") -> bytes:
+        """A GET, conditional where there is a tag, with a key if there is one, that waits where it prefers to."""
         fields = f"If-None-Match: {tag}\r\n" if tag else ""
+        fields += f"Authorization: Bearer {key}\r\n" if key else ""
         fields += f"Prefer: {prefer}\r\n" if prefer else ""
         return f"GET {target} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{fields}\r\n".encode("ascii")
 
@@ -59,18 +60,19 @@ class Server:
             return session.get(target, tag)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Several GETs on one connection."""
+    def session(self, key: str = "") -> Iterator[Session]:
+        """Several GETs on one connection, with a key if there is one."""
         with closing(self.connect()) as connection:
-            yield Session(self, connection)
+            yield Session(self, connection, key)
 
 
 class Session:
     """One connection that is used again and again."""
 
-    def __init__(self, server: Server, connection: socket.socket) -> None:
+    def __init__(self, server: Server, connection: socket.socket, key: str) -> None:
         self._server = server
         self._connection = connection
+        self._key = key
 
     def get(self, target: str, tag: str = "", prefer: str = "") -> Answer:
         """One GET.
@@ -78,7 +80,7 @@ class Session:
         Raises:
             ConnectionError: the server closed the connection.
         """
-        self._connection.sendall(self._server.request(target, tag, prefer))
+        self._connection.sendall(self._server.request(target, tag, self._key, prefer))
         arriving = Arriving(self._connection)
         while not arriving.read():
             pass

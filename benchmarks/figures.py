@@ -23,3 +23,9 @@ def at_least(what: str, ratio: float, target: float, aside: str) -> Figure:
 def at_most(what: str, ratio: float, target: float, aside: str) -> Figure:
     """A ratio that should not be higher."""
     return Figure(what, f"{ratio:.2f} × {aside}", f"≤ {target}", ratio <= target)
+
+
+def about(what: str, ratio: float, tolerance: float, aside: str) -> Figure:
+    """A ratio that should be neither higher nor lower than 1 by more than that."""
+    low, high = 1 - tolerance, 1 + tolerance
+    return Figure(what, f"{ratio:.2f} × {aside}", f"{low:g} to {high:g}", low <= ratio <= high)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from judges.proxies import PROXIES, Nginx, Proxy, between
 from judges.service import PlainClient, Service, TagClient
+from judges.tls import Keyed, bearer
 from tests.harness import Answer, Server
 
 from etagere.core.canonical import resource_id
@@ -193,3 +194,14 @@ def test_a_cache_told_to_store_everything_only_delays(tmp_path: Path, service: S
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert client.body == b'{"gate":"everything","version":"1"}'
+
+
+def test_what_needs_a_key_is_given_to_nobody_else(tmp_path: Path, cache: type[Proxy] | None) -> None:
+    with Keyed(tmp_path) as service, between(service, cache, tmp_path) as way:
+        for target in ("/many?n=7", "/many@1?n=7"):
+            answer = way.result(target, **bearer(service.key))
+            assert (answer.status, answer["Cache-Control"].partition(",")[0]) == (200, "private")
+            again = way.get(target, **bearer(service.key))
+            assert (again.status, again.body, is_hit(again)) == (200, answer.body, False)
+            assert way.get(target, Authorization="").status == 401
+            assert way.get(target, again.etag, Authorization="").status == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -15,18 +16,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from judges.service import Service, TagClient
+from judges.service import TagClient
 from judges.test_caches import is_pending, poll
-from judges.tls import BASIC, HOST, NAME, PASSWORD, TERMINATORS, TLS
+from judges.tls import CLIENT, HOST, TERMINATORS, TLS, Keyed, bearer
 
 ROOT = Path(__file__).parents[1]
 LARGEST_TARGET = 59_000
 
 
 @pytest.fixture(scope="module")
-def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that knows its public name."""
-    with Service(tmp_path_factory.mktemp("service"), ETAGERE_ALLOWED_HOSTS=json.dumps([HOST])) as service:
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """A service whose models need a key."""
+    with Keyed(tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
@@ -40,9 +41,9 @@ def kind(request: pytest.FixtureRequest) -> type[TLS]:
 
 
 @pytest.fixture(scope="module")
-def tls(public: Service, kind: type[TLS], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TLS]:
+def tls(public: Keyed, kind: type[TLS], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TLS]:
     """TLS in front of the service."""
-    with kind(tmp_path_factory.mktemp("tls"), public.port) as tls:
+    with kind(tmp_path_factory.mktemp("tls"), public.port, public.key) as tls:
         yield tls
 
 
@@ -51,7 +52,7 @@ def gate_of(tls: TLS, what: str) -> str:
     return f"{what}{tls.program}"
 
 
-def test_the_conversation_is_the_same(public: Service, tls: TLS) -> None:
+def test_the_conversation_is_the_same(public: Keyed, tls: TLS) -> None:
     gate, client = gate_of(tls, "same"), TagClient()
     path = f"/gated?gate={gate}"
     assert client.ask(tls, path).status == 202
@@ -82,13 +83,14 @@ def test_too_long_a_target_is_refused_by_etagere(tls: TLS) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_a_long_target_comes_through_http_2(tls: TLS) -> None:
+def test_a_long_target_comes_through_http_2(public: Keyed, tls: TLS) -> None:
     target = "/length?text=" + "b" * 50_000
     assert tls.result(target).status == 200
-    to = ["--resolve", f"{HOST}:{tls.port}:127.0.0.1", "--cacert", str(tls.certificate), "-u", f"{NAME}:{PASSWORD}"]
+    to = ["--resolve", f"{HOST}:{tls.port}:127.0.0.1", "--cacert", str(tls.certificate)]
     done = subprocess.run(
         ["curl", "-sS", "--http2", *to, "-w", " %{http_version} %{http_code}", "-K", "-"],
-        input=f'url = "https://{HOST}:{tls.port}{target}"', capture_output=True, text=True, timeout=60,
+        input=f'url = "https://{HOST}:{tls.port}{target}"\noauth2-bearer = "{public.key}"\n',
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "50000 2 200", done.stderr
 
@@ -104,11 +106,11 @@ def test_too_large_a_content_is_refused_for_good(tls: TLS) -> None:
     assert "Retry-After" not in answer.headers
 
 
-def test_events_come_as_they_happen(public: Service, tls: TLS) -> None:
+def test_events_come_as_they_happen(public: Keyed, tls: TLS) -> None:
     gate = gate_of(tls, "events")
     events = f"/r/{tls.get(f'/gated?gate={gate}').etag[3:-1]}/events"
     connection = tls.connect()
-    connection.request("GET", events, headers=BASIC)
+    connection.request("GET", events, headers=tls.shown)
     stream = connection.getresponse()
     assert stream.status == 200
     # The gate is shut, so what is read now was not held back until the end.
@@ -119,7 +121,7 @@ def test_events_come_as_they_happen(public: Service, tls: TLS) -> None:
     connection.close()
 
 
-def test_one_who_waits_gets_the_result_and_holds_nobody(public: Service, tls: TLS) -> None:
+def test_one_who_waits_gets_the_result_and_holds_nobody(public: Keyed, tls: TLS) -> None:
     gate = gate_of(tls, "wait")
     with ThreadPoolExecutor(1) as threads:
         assert tls.get(f"/gated?gate={gate}").status == 202
@@ -130,11 +132,31 @@ def test_one_who_waits_gets_the_result_and_holds_nobody(public: Service, tls: TL
         assert waiting.result().status == 200
 
 
-@pytest.mark.parametrize("fields", [{"Authorization": ""}, {"Authorization": "Basic YWRhOndyb25n"}])
-def test_who_has_no_password_starts_nothing(public: Service, tls: TLS, fields: dict[str, str]) -> None:
+JSON = {"Content-Type": "application/json"}
+STRANGERS = ["", "Bearer etagere_wrong", "Basic YWRhOndyb25n"]
+
+
+@pytest.mark.parametrize("shown", STRANGERS)
+def test_who_has_no_key_starts_nothing(public: Keyed, tls: TLS, shown: str) -> None:
     path = f"/gated?gate={gate_of(tls, 'stranger')}"
-    assert tls.request("GET", path, fields).status == 401
+    assert tls.request("GET", path, {"Authorization": shown}).status == 401
     assert public.get(path, Cache_Control="only-if-cached").status == 504
+    assert tls.request("POST", "/-/operations/status", JSON | {"Authorization": shown}, b"{}").status == 401
+
+
+def test_a_key_is_shown_as_a_password_too(public: Keyed, tls: TLS) -> None:
+    basic = base64.b64encode(f"whoever:{public.key}".encode()).decode()
+    asked = tls.request("GET", "/-/models/gated", {"Authorization": "", "Accept": "text/html"})
+    assert (asked.status, "Basic" in asked["WWW-Authenticate"]) == (401, True)
+    path = f"/gated?gate={gate_of(tls, 'basic')}"
+    assert tls.request("GET", path, {"Authorization": f"Basic {basic}"}).status == 202
+
+
+def test_an_operator_is_known_by_a_key(public: Keyed, tls: TLS) -> None:
+    status = "/-/operations/status"
+    done = tls.request("POST", status, JSON | bearer(public.operators_key), b"{}")
+    assert (done.status, done.json()["pid"]) == (200, public.pid)
+    assert tls.request("POST", status, JSON, b"{}").status == 404
 
 
 def test_health_is_told_to_whoever_asks(tls: TLS) -> None:
@@ -142,7 +164,7 @@ def test_health_is_told_to_whoever_asks(tls: TLS) -> None:
         assert tls.request("GET", f"/-/health/{kind}", {"Authorization": ""}).status == 200
 
 
-def test_another_host_name_gets_nothing(public: Service, tls: TLS) -> None:
+def test_another_host_name_gets_nothing(public: Keyed, tls: TLS) -> None:
     path = f"/gated?gate={gate_of(tls, 'host')}"
     answer = tls.request("GET", path, {"Host": "elsewhere.example"})
     # nginx passes it on, and Etagere refuses it; Caddy answers it with nothing.
@@ -156,8 +178,21 @@ def test_without_tls_there_is_no_answer(tls: TLS) -> None:
         assert re.match(rb"HTTP/1.[01] 400 ", plain.recv(4096))
 
 
+def test_clients_are_told_apart(tmp_path: Path, kind: type[TLS]) -> None:
+    nobody = {"Authorization": "", "X-Forwarded-For": "198.51.100.7"}
+    with Keyed(tmp_path, "open") as service, kind(tmp_path, service.port, service.key) as tls:
+        asked = {
+            "127.0.0.1": tls.request("GET", "/gated?gate=near", nobody),
+            "127.0.0.2": tls.request_from("127.0.0.2", "GET", "/gated?gate=far", nobody),
+            CLIENT: tls.request_from("127.0.0.2", "GET", "/gated?gate=keyed"),
+        }
+        runs = tls.request("GET", "/-/runs", bearer(service.operators_key)).json()["runs"]
+    started = {client: answer.etag[3:-1] for client, answer in asked.items()}
+    assert {run["client"]: run["id"] for run in runs} == started
+
+
 def test_while_the_service_is_away_clients_are_told_to_come_again(tmp_path: Path, kind: type[TLS]) -> None:
-    with Service(tmp_path, ETAGERE_ALLOWED_HOSTS=json.dumps([HOST])) as service, kind(tmp_path, service.port) as tls:
+    with Keyed(tmp_path) as service, kind(tmp_path, service.port, service.key) as tls:
         client = TagClient()
         assert client.ask(tls, "/gated?gate=away").status == 202
         service.kill()
@@ -199,14 +234,14 @@ def echo() -> Iterator[int]:
             thread.join()
 
 
-def test_the_service_is_told_the_name_and_who_asks_and_no_password(tmp_path: Path, kind: type[TLS]) -> None:
-    with echo() as port, kind(tmp_path, port) as tls:
+def test_the_service_is_told_the_name_and_who_asks(tmp_path: Path, kind: type[TLS]) -> None:
+    with echo() as port, kind(tmp_path, port, "shown") as tls:
         sent = tls.get("/", X_Forwarded_For="198.51.100.7", X_Forwarded_Proto="gopher").json()
     fields = [(name.lower(), value) for name, value in sent]
-    for field in (("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "https")):
+    expected = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https", "authorization": "Bearer shown"}
+    for field in expected.items():
         assert [given for given in fields if given[0] == field[0]] == [field]
     assert dict(fields)["host"].partition(":")[0] == HOST
-    assert "authorization" not in dict(fields)
 
 
 [EXAMPLE] = re.findall(

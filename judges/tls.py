@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
+import json
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from judges.proxies import Nginx, Proxy
+from judges.service import Service
 from tests.harness import Answer
 
-NAME, PASSWORD = "ada", "shelves"
-BASIC = {"Authorization": f"Basic {base64.b64encode(f'{NAME}:{PASSWORD}'.encode()).decode()}"}
+from etagere import keys
+from etagere.core.clients import Role
+
 HOST = "models.example.org"
+CLIENT, OPERATOR = "ada", "olga"
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The field that shows a key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+class Keyed(Service):
+    """A service that knows its public name and has keys, and is told by a proxy for whom that asks."""
+
+    def __init__(self, folder: Path, access: str = "keyed") -> None:
+        file = folder / "keys.json"
+        self.key = keys.add(file, CLIENT, Role.client, None, None, time.time())
+        self.operators_key = keys.add(file, OPERATOR, Role.operator, None, None, time.time())
+        super().__init__(
+            folder,
+            ETAGERE_KEYS=str(file),
+            ETAGERE_ACCESS=access,
+            ETAGERE_ALLOWED_HOSTS=json.dumps([HOST]),
+            ETAGERE_TRUSTED_PROXIES='["127.0.0.1"]',
+        )
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Iterable[bytes] | bytes = b""
+    ) -> Answer:
+        """With the key unless `Authorization` is given."""
+        return super().request(method, path, {**bearer(self.key), **(headers or {})}, body)
 
 
 def certify(folder: Path) -> tuple[Path, Path]:
@@ -33,35 +64,46 @@ def certify(folder: Path) -> tuple[Path, Path]:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """To a port of loopback, by the public name."""
+    """To a port of loopback from an address of it, by the public name."""
 
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(HOST, 443, timeout=30, context=context)
+    def __init__(self, port: int, context: ssl.SSLContext, source: str) -> None:
+        super().__init__(HOST, 443, timeout=30, context=context, source_address=(source, 0))
         self._create_connection = lambda _, *rest: socket.create_connection(("127.0.0.1", port), *rest)
 
 
 class TLS(Proxy):
-    """A proxy that is spoken to by TLS, with a name and a password unless `Authorization` is given."""
+    """A proxy that is spoken to by TLS, with a key of the service unless `Authorization` is given."""
 
-    def __init__(self, folder: Path, upstream: int) -> None:
-        self.certificate, self.key = certify(folder)
-        self.users = folder / "users"
+    def __init__(self, folder: Path, upstream: int, key: str) -> None:
+        self.certificate, self.certificate_key = certify(folder)
+        self.shown = bearer(key)
         super().__init__(folder, upstream)
 
-    def connect(self) -> http.client.HTTPSConnection:
+    def connect(self, source: str = "127.0.0.1") -> http.client.HTTPSConnection:
         """A connection that checks the certificate and the name."""
-        return _Connection(self.port, ssl.create_default_context(cafile=str(self.certificate)))
+        return _Connection(self.port, ssl.create_default_context(cafile=str(self.certificate)), source)
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Iterable[bytes] | bytes = b""
     ) -> Answer:
         """One request on a connection of its own."""
-        connection = self.connect()
+        return self.request_from("127.0.0.1", method, path, headers, body)
+
+    def request_from(
+        self,
+        source: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Iterable[bytes] | bytes = b"",
+    ) -> Answer:
+        """The same from another address."""
+        connection = self.connect(source)
         try:
             with suppress(
                 BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
             ):  # answered before everything was sent
-                connection.request(method, path, body or None, {**BASIC, **(headers or {})})
+                connection.request(method, path, body or None, {**self.shown, **(headers or {})})
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         finally:
@@ -79,16 +121,8 @@ class NginxTLS(TLS, Nginx):
             "server 127.0.0.1:8000": f"server 127.0.0.1:{upstream}",
             "listen 443": f"listen 127.0.0.1:{self.port}",
             "/etc/ssl/etagere/fullchain.pem": str(self.certificate),
-            "/etc/ssl/etagere/privkey.pem": str(self.key),
-            "/etc/nginx/etagere.users": str(self.users),
+            "/etc/ssl/etagere/privkey.pem": str(self.certificate_key),
         }
-
-    def prepare(self) -> list[str]:
-        """The one who may ask, besides."""
-        crypt = ["openssl", "passwd", "-6", PASSWORD]
-        hashed = subprocess.run(crypt, capture_output=True, text=True, check=True, timeout=30).stdout
-        self.users.write_text(f"{NAME}:{hashed}")
-        return super().prepare()
 
 
 class Caddy(TLS):
@@ -102,20 +136,14 @@ class Caddy(TLS):
             "reverse_proxy 127.0.0.1:8000": f"reverse_proxy 127.0.0.1:{upstream}",
             "\tauto_https": f"\tadmin off\n\thttps_port {self.port}\n\tdefault_bind 127.0.0.1\n\tauto_https",
             "\tservers {\n": "\tservers {\n\t\tprotocols h1 h2\n",
-            f"{HOST} {{\n": f"{HOST} {{\n\ttls {self.certificate} {self.key}\n",
-            "/etc/caddy/etagere.users": str(self.users),
+            f"{HOST} {{\n": f"{HOST} {{\n\ttls {self.certificate} {self.certificate_key}\n",
         }
 
     def prepare(self) -> list[str]:
-        """The one who may ask, and the command."""
-        program = str(self.found())
-        hashed = subprocess.run(
-            [program, "hash-password", "--plaintext", PASSWORD], capture_output=True, text=True, check=True, timeout=30
-        )
-        self.users.write_text(f"{NAME} {hashed.stdout}")
+        """The command."""
         return [
             "env", f"XDG_DATA_HOME={self.folder}", f"XDG_CONFIG_HOME={self.folder}",
-            program, "run", "--adapter", "caddyfile", "--config", str(self.configuration),
+            str(self.found()), "run", "--adapter", "caddyfile", "--config", str(self.configuration),
         ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 READY_SECONDS = 30
-_URL = re.compile(r"(http://127\.0\.0\.1:\d+)")
+_URL = re.compile(r"http://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Server:
         while time.monotonic() < deadline:
             self.printed += _read_some(self.process.stdout, deadline - time.monotonic())
             if found := _URL.search(self.printed.decode("utf-8", "replace")):
-                return found[1]
+                return f"http://127.0.0.1:{found[1]}"
             if self.process.poll() is not None:
                 self.printed += self.process.stdout.read()
                 break

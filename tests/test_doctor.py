@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import pytest
 from tests.harness import Server
+from tests.issuer import AUDIENCE, ISSUER, key, public, publish
 from tests.test_cli import MODELS, etagere
 
+from etagere import keys
+from etagere.core.clients import Role
 from etagere.doctor import Level, file_system, sqlite
 
 LARGE, SMALL = "/pattern?size=2000000", "/pattern?size=2000"
@@ -177,3 +181,73 @@ def test_file_systems(kind: str, level: str, tmp_path: Path) -> None:
     mounts = {Path("/"): "nfs", place.parent: kind}
     assert file_system(place / "not" / "there", mounts).level == level
     assert file_system(place, {}).level is Level.ok
+
+
+def made(file: Path) -> Path:
+    """A file of three keys, one for operators, one that has expired."""
+    keys.add(file, "alice", Role.client, None, None, time.time())
+    keys.add(file, "bob", Role.client, None, time.time() - 1, time.time() - 9)
+    keys.add(file, "olga", Role.operator, None, None, time.time())
+    return file
+
+
+def test_keys_are_counted(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "data" / "keys.json"
+    assert examined(data)[1][f"keys {file}"] == "ok there are none; etagere keys add makes one"
+    made(file)
+    status, found = examined(data)
+    assert (status, found[f"keys {file}"]) == (0, "ok 3 in all, 1 for operators, 1 expired")
+    assert f"mode of {file}" not in found
+    assert [gone.name for name in ("alice", "olga") for gone in keys.remove(file, name)] == ["alice", "olga"]
+    status, found = examined(data)
+    assert (status, found[f"keys {file}"].partition(":")[0]) == (0, "warning 1 in all, 0 for operators, 1 expired")
+
+
+@pytest.mark.parametrize(
+    ("mode", "level"), [(0o600, ""), (0o640, "warning"), (0o604, "warning"), (0o620, "problem"), (0o666, "problem")]
+)
+def test_keys_are_this_user_s_alone(tmp_path: Path, mode: int, level: str) -> None:
+    file = made(tmp_path / "elsewhere.json")
+    file.chmod(mode)
+    status, found = examined(tmp_path / "data", ETAGERE_KEYS=str(file))
+    assert status == (level == "problem")
+    assert found.get(f"mode of {file}", "").partition(" ")[0] == level
+
+
+@pytest.mark.parametrize("how", ["no JSON", "a folder", "a key itself"])
+def test_keys_that_cannot_be_read_are_a_problem(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "keys.json"
+    if how == "a folder":
+        file.mkdir()
+    else:
+        file.write_text('["etagere_secret"]' if how == "a key itself" else "{")
+    status, found = examined(tmp_path / "data", ETAGERE_KEYS=str(file))
+    assert (status, found[f"keys {file}"].partition(" ")[0]) == (1, "problem")
+    assert "secret" not in str(found)
+
+
+def test_the_key_set_of_an_issuer(tmp_path: Path) -> None:
+    file = publish(tmp_path / "issuer.jwks", public("rsa"), public("ec"), public("ec521"))
+    file.chmod(0o644)
+    given = {"issuer": ISSUER, "audience": AUDIENCE, "keys": str(file)}
+
+    def looked_at(**env: str) -> tuple[int, dict[str, str]]:
+        return examined(tmp_path / "data", ETAGERE_JWT=json.dumps(given), **env)
+
+    assert looked_at()[1][f"key set {file}"] == f"ok 2 keys can check tokens of {ISSUER}"
+    file.chmod(0o664)
+    status, found = looked_at()
+    assert (status, found[f"mode of {file}"].partition(":")[0]) == (1, "problem 0664")
+    publish(file, public("ec521"))
+    status, found = looked_at()
+    assert (status, found[f"key set {file}"].partition(",")[0]) == (1, "problem no key is for a signature by RS256")
+    publish(file, key("ec").as_dict(private=True))
+    status, found = looked_at()
+    assert (status, "key 1 is private" in found[f"key set {file}"]) == (1, True)
+    file.unlink()
+    assert looked_at()[0] == 1
+    missing = tmp_path / "joserfc.py"
+    missing.write_text('raise ModuleNotFoundError("not installed", name="joserfc")\n')
+    status, found = looked_at(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    assert status == 1
+    assert found[f"key set {file}"].endswith('pip install "etagere[jwt]"')

@@ -120,6 +120,33 @@ def test_with_keys_it_may_listen_where_others_reach_it(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "etagere keys add" in refused.stderr
     key = keys(tmp_path, "add", "alice")[1].strip()
-    # On an address of the loopback network, which the refusal does not go by.
-    with Server.serve(MODELS, tmp_path, "--host", "127.0.0.1") as server:
+    with Server.serve(MODELS, tmp_path, "--host", "0.0.0.0") as server:
+        assert server.get("/keyed?x=1").status == 401
         assert server.get("/keyed?x=1", Authorization=f"Bearer {key}").status == 202
+
+
+WARNING = "some models are open to everybody, with or without a key"
+
+
+def warnings(server: Server) -> list[dict[str, str]]:
+    """What is said of open models between the start and the stop."""
+    with server:
+        pass
+    said = [json.loads(line) for line in server.printed.decode().splitlines() if line.startswith("{")]
+    return [event for event in said if event["event"] == WARNING]
+
+
+def test_models_that_are_open_where_others_reach_them_are_warned_of(tmp_path: Path) -> None:
+    public, data = ("--log-json", "--host", "0.0.0.0"), tmp_path / "data"
+    assert warnings(Server.serve(MODELS, data, *public, "--insecure-public")) == [], "that was said on purpose"
+    keys(data, "add", "alice")
+    (warning,) = warnings(Server.serve(MODELS, data, *public))
+    assert (warning["level"], warning["host"], warning["models"]) == ("warning", "0.0.0.0", "shared")
+    assert warnings(Server.serve(MODELS, data, "--log-json")) == [], "on loopback"
+    many = tmp_path / "many.py"
+    source = "import etagere\napp = etagere.Etagere()\n\n"
+    each = '@app.model(version="1")\ndef m{0:02}(x: int) -> int:\n    return x\n\n\n'
+    many.write_text(source + "".join(map(each.format, range(12))))
+    (warning,) = warnings(Server.serve(many, data, *public))
+    assert warning["models"] == "m00, m01, m02, m03, m04, m05, m06, m07, m08, m09, and 2 more"
+    assert warnings(Server.serve(many, data, *public, env={"ETAGERE_ACCESS": "keyed"})) == []

@@ -19,6 +19,7 @@ from etagere import front, logs, server
 from etagere.application import Etagere
 from etagere.checking import Checker, Finding, Verdict
 from etagere.config import Settings, origins
+from etagere.core.clients import Access
 from etagere.core.representation import Kind, Outcome
 from etagere.doctor import Level, Remark, examine
 from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
@@ -32,6 +33,10 @@ from etagere.supervisor import program
 from etagere.supervisor.attempt import Crashed, Order
 from etagere.supervisor.supervisor import Supervisor
 
+_NAMED = 10
+
+log = logs.get_logger("etagere")
+
 
 async def serve(target: str, overrides: dict[str, Any], config: Path | None, public: bool) -> int:
     """Serve until stopped; 0."""
@@ -40,8 +45,10 @@ async def serve(target: str, overrides: dict[str, Any], config: Path | None, pub
         application = load(target)
         settings = Settings.layered(application.defaults, overrides, config)
         logs.to_stderr(machine=settings.log_json)
-        may_be_public = public or front.identity(settings, SystemClock(), application.identify).checks
-        listener = server.bind(settings.host, settings.port, public=may_be_public)
+        checks = front.identity(settings, SystemClock(), application.identify).checks
+        listener = server.bind(settings.host, settings.port, public=public or checks)
+        if checks and server.is_public(listener):
+            _warn_of_open(application, settings)
         port = str(listener.getsockname()[1])
         changed = partial(_change, _watched(application, target)) if settings.dev else None
         reload = await server.serve(application, settings, listener, partial(_announce, application), changed)
@@ -52,6 +59,16 @@ async def serve(target: str, overrides: dict[str, Any], config: Path | None, pub
         await _change(_watched_folder(target))
         return _restart()
     return _restart("--port", port) if reload else 0
+
+
+def _warn_of_open(application: Etagere, settings: Settings) -> None:
+    """Of models that whoever reaches the service may ask for, though others need a key or could."""
+    models = application.models.values()
+    names = sorted({model.name for model in models if (model.options.access or settings.access) == Access.open})
+    if names:
+        more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        named = ", ".join([*names[:_NAMED], *more])
+        log.warning("some models are open to everybody, with or without a key", host=settings.host, models=named)
 
 
 def _restart(*more: str) -> NoReturn:

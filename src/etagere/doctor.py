@@ -17,9 +17,11 @@ from typing import NamedTuple
 
 import apsw
 
-from etagere import inspection
-from etagere.config import Settings
-from etagere.errors import BrokenDatabase
+from etagere import inspection, keys
+from etagere.config import Jwt, Settings
+from etagere.core.clients import Role
+from etagere.errors import BrokenDatabase, StartError
+from etagere.identity import with_joserfc
 from etagere.lock import holder
 
 # What a service has open beside its clients, roughly.
@@ -62,6 +64,9 @@ def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Remark]:
     yield _space(settings)
     yield from _limits(settings)
     yield _clock(settings.data)
+    yield from _keys(settings.key_file)
+    if settings.jwt is not None:
+        yield from _key_set(settings.jwt)
     yield from _stored(settings.data)
 
 
@@ -188,6 +193,53 @@ def _dated(data: Path) -> Iterator[tuple[float, str]]:
     for path in (Path(__file__), *data.glob("*")):
         if found := _stat(path):
             yield found.st_mtime, str(path)
+
+
+def _keys(path: Path) -> Iterator[Remark]:
+    subject = f"keys {path}"
+    try:
+        found = keys.read(path)
+    except StartError as error:
+        yield Remark(Level.problem, subject, str(error))
+        return
+    if not path.exists():
+        yield Remark(Level.ok, subject, "there are none; etagere keys add makes one")
+        return
+    yield from _written_by_others(path, "make keys for themselves", 0o600)
+    expired = sum(key.expires is not None and key.expires <= time.time() for key in found)
+    operators = sum(key.role is Role.operator for key in found)
+    said = f"{len(found)} in all, {operators} for operators, {expired} expired"
+    if found and expired == len(found):
+        yield Remark(Level.warning, subject, f"{said}: nobody can show a key; etagere keys add makes new ones")
+    else:
+        yield Remark(Level.ok, subject, said)
+
+
+def _key_set(jwt: Jwt) -> Iterator[Remark]:
+    subject = f"key set {jwt.keys}"
+    try:
+        jwks = with_joserfc("etagere.jwks")
+        found = jwks.read(jwt.keys, [jwks.algorithm(name) for name in jwt.algorithms])
+    except StartError as error:
+        yield Remark(Level.problem, subject, str(error))
+        return
+    yield from _written_by_others(jwt.keys, "make tokens for themselves", 0o644)
+    if found:
+        yield Remark(Level.ok, subject, f"{len(found)} keys can check tokens of {jwt.issuer}")
+    else:
+        names = ", ".join(jwt.algorithms)
+        said = f"no key is for a signature by {names}: fetch the issuer's set again, or name other algorithms"
+        yield Remark(Level.problem, subject, said)
+
+
+def _written_by_others(path: Path, can: str, most: int) -> Iterator[Remark]:
+    """What is said of a file that others may open further than `most`; whoever writes there `can` do that."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    subject, more = f"mode of {path}", mode & 0o077 & ~most
+    if more & 0o022:
+        yield Remark(Level.problem, subject, f"{mode:04o}: others may write, and {can}; chmod {most:o} it")
+    elif more & 0o044:
+        yield Remark(Level.warning, subject, f"{mode:04o}: others may read whose keys there are; chmod {most:o} it")
 
 
 def _stored(data: Path) -> Iterator[Remark]:

@@ -110,6 +110,12 @@ class Problem(EtagereError):
     title: ClassVar[str] = "Something went wrong inside the server"
     retry_after: int | None = None
 
+    def __init_subclass__(cls, *, status: int = 0, type: str = "", title: str = "", retry_after: int = 0) -> None:
+        """What is not said is as in the class above."""
+        super().__init_subclass__()
+        cls.status, cls.type, cls.title = status or cls.status, type or cls.type, title or cls.title
+        cls.retry_after = retry_after or cls.retry_after
+
     def __init__(self, detail: str, *, retry_after: int | None = None, **extensions: Any) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -125,22 +131,18 @@ class InternalError(Problem):
     """
 
 
-class MalformedRequest(Problem):
+class MalformedRequest(Problem, status=400, type="malformed-request", title="The request cannot be read"):
     """The request target or content cannot be read: percent-encoding, UTF-8, structure.
 
     Correct the encoding or the structure; `detail` says what cannot be read.
     """
 
-    status, type, title = 400, "malformed-request", "The request cannot be read"
 
-
-class InvalidParameters(Problem):
+class InvalidParameters(Problem, status=400, type="invalid-parameters", title="Some parameters are not valid"):
     """Parameters that are bad, missing, repeated or unknown: every fault at once.
 
     Correct each of `errors`: it has the name, the reason, and what was sent. No run was started.
     """
-
-    status, type, title = 400, "invalid-parameters", "Some parameters are not valid"
 
     def __init__(self, errors: list[ParameterError]) -> None:
         named = ", ".join(dict.fromkeys(error.parameter for error in errors))
@@ -148,268 +150,223 @@ class InvalidParameters(Problem):
         self.errors = errors
 
 
-class Unauthorized(Problem):
+class Unauthorized(Problem, status=401, type="not-authenticated", title="This needs a valid key"):
     """Who asks is not known here: what it shows is missing, expired or not valid.
 
     Send a key as `Authorization: Bearer`; the operator of the service makes keys.
     """
 
-    status, type, title = 401, "not-authenticated", "This needs a valid key"
 
-
-class NotFound(Problem):
+class NotFound(Problem, status=404, type="not-found", title="There is nothing at this path"):
     """Nothing is published at this path.
 
     The models are listed at the root.
     """
 
-    status, type, title = 404, "not-found", "There is nothing at this path"
 
-
-class UnknownModel(NotFound):
+class UnknownModel(NotFound, type="unknown-model", title="There is no model of this name"):
     """No model has this name.
 
     `models` has the names there are.
     """
 
-    type, title = "unknown-model", "There is no model of this name"
 
-
-class UnknownVersion(NotFound):
+class UnknownVersion(NotFound, type="unknown-version", title="There is no such version of this model"):
     """The model exists, this version of it does not.
 
     `versions` has those there are; a path without `@version` leads to the newest.
     """
 
-    type, title = "unknown-version", "There is no such version of this model"
 
-
-class UnknownFormat(NotFound):
+class UnknownFormat(NotFound, type="unknown-format", title="The model does not give this format"):
     """The model exists, but not in this format.
 
     `formats` has those there are; a path without `.format` leaves the choice to `Accept`.
     """
 
-    type, title = "unknown-format", "The model does not give this format"
 
-
-class UnknownId(NotFound):
+class UnknownId(NotFound, type="unknown-id", title="No resource of this id is known"):
     """No resource of this id is known (any more).
 
     Repeat the original request, with all its parameters; it starts the run again.
     """
 
-    type, title = "unknown-id", "No resource of this id is known"
 
-
-class MethodNotAllowed(Problem):
+class MethodNotAllowed(Problem, status=405, type="method-not-allowed", title="This resource does not have this method"):
     """A method that HTTP knows and this resource does not have.
 
     Use one of the methods in `Allow`.
     """
 
-    status, type, title = 405, "method-not-allowed", "This resource does not have this method"
 
-
-class NotAcceptable(Problem):
+class NotAcceptable(
+    Problem, status=406, type="not-acceptable", title="The model gives no format that this request accepts"
+):
     """No format of the model satisfies `Accept`.
 
     `formats` has the media types there are; accept one of them. No run was started.
     """
 
-    status, type, title = 406, "not-acceptable", "The model gives no format that this request accepts"
 
-
-class Retired(Problem):
+class Retired(Problem, status=410, type="retired-version", title="This version of the model is no longer served"):
     """A version that is no longer served and whose result is not cached.
 
     Ask without a version, for the newest.
     """
 
-    status, type, title = 410, "retired-version", "This version of the model is no longer served"
 
-
-class PreconditionFailed(Problem):
+class PreconditionFailed(
+    Problem, status=412, type="precondition-failed", title="The resource is not in the state that If-Match names"
+):
     """`If-Match` names another state of the resource.
 
     Ask without `If-Match` for the present state.
     """
 
-    status, type, title = 412, "precondition-failed", "The resource is not in the state that If-Match names"
 
-
-class RequestTimeout(Problem):
+class RequestTimeout(Problem, status=408, type="request-timeout", title="The content did not arrive in time"):
     """The content of the request came too slowly.
 
     Send it again, in one go.
     """
 
-    status, type, title = 408, "request-timeout", "The content did not arrive in time"
 
-
-class ContentTooLarge(Problem):
+class ContentTooLarge(Problem, status=413, type="content-too-large", title="The content of the request is too large"):
     """The content of the request is larger than the limit.
 
     Send less; `detail` has the limit, which its operator can raise (`max_query_content`).
     """
 
-    status, type, title = 413, "content-too-large", "The content of the request is too large"
 
-
-class UnsupportedContent(Problem):
+class UnsupportedContent(
+    Problem,
+    status=415,
+    type="unsupported-content",
+    title="The content of the request is of a kind that is not read here",
+):
     """The content of the request has a media type, a charset or a coding that is not read here.
 
     Send one of the media types in `Accept-Query`, in UTF-8 and without a `Content-Encoding`.
     """
 
-    status, type, title = 415, "unsupported-content", "The content of the request is of a kind that is not read here"
 
-
-class TargetTooLong(Problem):
+class TargetTooLong(Problem, status=414, type="target-too-long", title="The request target is too long"):
     """The request target is longer than the limit.
 
     Shorten it; `detail` has the limit.
     """
 
-    status, type, title = 414, "target-too-long", "The request target is too long"
 
-
-class RangeNotSatisfiable(Problem):
+class RangeNotSatisfiable(
+    Problem, status=416, type="range-not-satisfiable", title="The result has none of the bytes that Range names"
+):
     """None of the bytes that `Range` names are there.
 
     Ask for bytes below the size that `Content-Range` gives, or for the whole.
     """
 
-    status, type, title = 416, "range-not-satisfiable", "The result has none of the bytes that Range names"
 
-
-class Misdirected(Problem):
+class Misdirected(
+    Problem, status=421, type="misdirected-request", title="This server does not answer for this host name"
+):
     """The name in `Host` is not one of ours.
 
     Use a name of this server; its operator can add one to `allowed_hosts`.
     """
 
-    status, type, title = 421, "misdirected-request", "This server does not answer for this host name"
 
-
-class ShareExhausted(Problem):
+class ShareExhausted(Problem, status=429, type="share-exhausted", title="This client has too many runs pending"):
     """As many runs are pending as one client may have started.
 
     Wait for `Retry-After`, then send the same request again. Nothing was accepted. What others have started can be
     joined all the same.
     """
 
-    status, type, title = 429, "share-exhausted", "This client has too many runs pending"
 
-
-class QuotaExhausted(Problem):
+class QuotaExhausted(Problem, status=429, type="quota-exhausted", title="This client has started too many runs"):
     """This client has started as many runs as it may for now.
 
     Wait for `Retry-After`, then send the same request again. Nothing was accepted. Results, and runs that are pending
     already, do not count.
     """
 
-    status, type, title = 429, "quota-exhausted", "This client has started too many runs"
 
-
-class FieldsTooLarge(Problem):
+class FieldsTooLarge(Problem, status=431, type="fields-too-large", title="A header field is too long"):
     """A header field is longer than the limit.
 
     Send a shorter one; `detail` names it and has the limit.
     """
 
-    status, type, title = 431, "fields-too-large", "A header field is too long"
 
-
-class UnknownMethod(Problem):
+class UnknownMethod(Problem, status=501, type="unknown-method", title="This method is not known"):
     """A method that we do not know.
 
     Use one of the methods that `detail` names.
     """
 
-    status, type, title = 501, "unknown-method", "This method is not known"
 
-
-class OverCapacity(Problem):
+class OverCapacity(Problem, status=503, type="over-capacity", title="Too many runs are pending"):
     """As many runs are pending as the service accepts.
 
     Wait for `Retry-After`, then send the same request again. Nothing was accepted.
     """
 
-    status, type, title = 503, "over-capacity", "Too many runs are pending"
 
-
-class StorageFull(Problem):
+class StorageFull(
+    Problem, status=503, type="storage-unavailable", title="The run could not be recorded", retry_after=5
+):
     """The run could not be recorded durably, so it was not accepted.
 
     Wait for `Retry-After`, then send the same request again. The operator may have to make room.
     """
 
-    status, type, title = 503, "storage-unavailable", "The run could not be recorded"
-    retry_after = 5
 
-
-class Stopping(Problem):
+class Stopping(Problem, status=503, type="stopping", title="The service is stopping", retry_after=5):
     """The service is being stopped, or an operator lets what is under way come to its end: nothing new is started.
 
     Wait for `Retry-After`, then send the same request again.
     """
 
-    status, type, title = 503, "stopping", "The service is stopping"
-    retry_after = 5
 
-
-class NotStarted(Problem):
+class NotStarted(Problem, status=503, type="not-started", title="Such a request does not start a run"):
     """A request that a page or a browser makes by itself needs a new run, and such requests start none.
 
     Make the request on purpose: by a link, an address or a program, not a prefetch or an embedded image.
     """
 
-    status, type, title = 503, "not-started", "Such a request does not start a run"
 
-
-class TooManyWaiting(Problem):
+class TooManyWaiting(
+    Problem, status=503, type="too-many-waiting", title="Too many clients wait already", retry_after=5
+):
     """As many clients wait and follow event streams as the service accepts.
 
     Wait for `Retry-After`, or ask for the status now and then.
     """
 
-    status, type, title = 503, "too-many-waiting", "Too many clients wait already"
-    retry_after = 5
 
-
-class NotCached(Problem):
+class NotCached(Problem, status=504, type="not-cached", title="There is no result yet"):
     """`only-if-cached` asks for a result that is not there, and starts no run (RFC 9111 §5.2.1.7).
 
     Ask without `only-if-cached` to start the run.
     """
 
-    status, type, title = 504, "not-cached", "There is no result yet"
 
-
-class Unavailable(Problem):
+class Unavailable(Problem, status=503, type="unavailable", title="The service could not be started"):
     """The service, which a request was to start, did not start; the next request tries again.
 
     Wait for `Retry-After`, then send the same request again. The reason is in the service's log.
     """
 
-    status, type, title = 503, "unavailable", "The service could not be started"
 
-
-class StoreLost(Problem):
+class StoreLost(Problem, status=503, type="store-lost", title="The store of the service cannot be reached"):
     """The store that the machines of the service share cannot be reached.
 
     Wait for `Retry-After`, then send the same request again.
     """
 
-    status, type, title = 503, "store-lost", "The store of the service cannot be reached"
 
-
-class Crowded(Problem):
+class Crowded(Problem, status=503, type="crowded", title="Too much content is being received at once", retry_after=5):
     """More content of requests is being received than the service holds at once.
 
     Wait for `Retry-After`, then send the same request again.
     """
-
-    status, type, title = 503, "crowded", "Too much content is being received at once"
-    retry_after = 5

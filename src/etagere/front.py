@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from importlib.metadata import version
 
 from etagere.asgi.access_log import AccessLog
@@ -16,12 +15,11 @@ from etagere.asgi.resources import Resources
 from etagere.config import Settings
 from etagere.core.clients import Access
 from etagere.core.tally import Held, Overview
-from etagere.errors import StartError
-from etagere.identity import Identify, Identity, Tokens
+from etagere.identity import Identify, Identity, Tokens, with_joserfc
 from etagere.keys import Keyring
 from etagere.metrics import Metrics, Sources
 from etagere.operations import Operations
-from etagere.ports import Clock
+from etagere.ports import Clock, Elsewhere
 from etagere.reach import Reaches
 from etagere.service import Service
 from etagere.web.pages import Templates
@@ -40,13 +38,7 @@ def identity(settings: Settings, clock: Clock, identify: Identify | None) -> Ide
 def _tokens(settings: Settings, clock: Clock) -> Tokens | None:
     if settings.jwt is None:
         return None
-    try:
-        # What it imports is not installed everywhere.
-        tokens: Tokens = import_module("etagere.tokens").Tokens(settings.jwt, clock)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "joserfc":
-            raise
-        raise StartError('JSON Web Tokens need joserfc: pip install "etagere[jwt]"') from error
+    tokens: Tokens = with_joserfc("etagere.tokens").Tokens(settings.jwt, clock)
     return tokens
 
 
@@ -80,18 +72,14 @@ def application(
     settings: Settings,
     identity: Identity,
     retired: Mapping[str, Access],
+    elsewhere: Elsewhere | None = None,
 ) -> Application | Cors | AccessLog:
-    """The ASGI application; `retired` are keys of versions that were served once, and who could ask for them."""
+    """The ASGI application; `retired` are keys of versions that were served once, and who could ask for them.
+
+    Clients are sent `elsewhere` for results that are not here, if there is such a place.
+    """
     templates = Templates()
     reaches = Reaches(service.registry, settings.access, retired)
-    resources = Resources(
-        service,
-        templates,
-        Intent(settings.cors_origins),
-        max_wait=settings.max_wait,
-        max_query_content=settings.max_query_content,
-        dev=settings.dev,
-    )
     routes = Routes(
         service,
         operations,
@@ -104,7 +92,7 @@ def application(
     answering = Application(
         service,
         Doorkeepers(HostCheck(settings.allowed_hosts), identity, reaches),
-        resources,
+        _resources(service, templates, settings, elsewhere),
         routes,
         Operate(operations),
         templates,
@@ -113,3 +101,15 @@ def application(
     )
     served = Cors(answering, settings.cors_origins) if settings.cors_origins else answering
     return AccessLog(served) if settings.access_log else served
+
+
+def _resources(service: Service, templates: Templates, settings: Settings, elsewhere: Elsewhere | None) -> Resources:
+    return Resources(
+        service,
+        templates,
+        Intent(settings.cors_origins),
+        max_wait=settings.max_wait,
+        max_query_content=settings.max_query_content,
+        dev=settings.dev,
+        elsewhere=elsewhere,
+    )

@@ -6,12 +6,15 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from importlib import import_module
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from types import ModuleType
 from typing import Any, Protocol
 
 from etagere.core.clients import Client, Role
-from etagere.errors import Unauthorized
-from etagere.keys import PREFIX, Keyring
+from etagere.core.credentials import PREFIX
+from etagere.errors import StartError, Unauthorized
+from etagere.keys import Keyring
 
 Identify = Callable[[Mapping[str, Any]], Client | None]
 """A host application's own word on who asks, given the ASGI scope; None leaves it to keys and addresses."""
@@ -37,6 +40,20 @@ class Tokens(Protocol):
             Unauthorized: it is not valid.
         """
         ...
+
+
+def with_joserfc(name: str) -> ModuleType:
+    """The module of this name, which needs what is not installed everywhere.
+
+    Raises:
+        StartError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "joserfc":
+            raise
+        raise StartError('JSON Web Tokens need joserfc: pip install "etagere[jwt]"') from error
 
 
 class Identity:

@@ -17,11 +17,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from etagere.core.clients import LONGEST_NAME, Client, Role
+from etagere.core.credentials import PREFIX
 from etagere.errors import EtagereError, StartError, Unauthorized
 from etagere.logs import get_logger
 from etagere.ports import Clock
 
-PREFIX = "etagere_"
 _REMEMBERED = 10_000
 LOOKED_AFTER_S = 1.0
 """A key that was removed is good for so long yet."""

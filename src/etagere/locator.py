@@ -25,6 +25,9 @@ LONG_QUERY = 4096
 SHORT_TARGET = 512
 """Up to here a target is remembered as it is: hashing it takes longer than comparing it."""
 
+_REMEMBERED = 10_000
+_NOWHERE = "-"
+
 Start = Callable[[], Awaitable[Resource]]
 
 
@@ -81,6 +84,7 @@ class Locator:
         self._retired = retired
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
+        self._hidden: dict[str, tuple[str, str]] = {}
         self._resolving: Flights[tuple[Reach, bytes], tuple[Address, Resource | None]] = Flights()
         self._reading: Flights[bytes, Resource] = Flights()
         # A large content takes seconds and a hundred times its size to read, so they are read one after another.
@@ -162,9 +166,8 @@ class Locator:
             UnknownId: there is no such resource, or it is forgotten, or not for this client.
             UnknownFormat: its model does not give this format.
         """
-        uri = self._uri(id)
-        key, tenant = model_key(uri), tenant_of(uri)
-        if not uri or not reach.covers(key, tenant):
+        key = self._within(id, reach)
+        if key is None:
             raise UnknownId("Repeat the original request.")
         model = reach.registry.models.get(key)
         if model is None:
@@ -175,12 +178,29 @@ class Locator:
         address = _address(id, model, reach, immutable=True, fixed=format, base="../")
         return address, partial(self._revive, id, model)
 
-    def _uri(self, id: str) -> str:
-        """The canonical URI of a resource that has a run or had one, or its beginning; empty where there is none."""
-        if run := self._runs.get(id):
-            return f"{encode(run.tenant)}/{run.model}"
-        ghost = self._cache.ghost(id)
-        return ghost.uri if ghost else ""
+    def _within(self, id: str, reach: Reach) -> str | None:
+        """`name@version` of the model of a resource that has a run or had one; None where it is not within reach.
+
+        That takes as long for what is hidden as for what is nowhere, whose run and ghost are looked for in vain.
+        """
+        hidden = self._hidden.get(id)
+        if hidden is not None and not reach.covers(*hidden):
+            self._cache.ghost(_NOWHERE)
+            return None
+        run = self._runs.get(id)
+        ghost = None if run else self._cache.ghost(id)
+        uri = f"{encode(run.tenant)}/{run.model}" if run else ghost.uri if ghost else ""
+        found = model_key(uri), tenant_of(uri)
+        if reach.covers(*found):
+            return found[0]
+        if uri:
+            # What an id stands for never changes.
+            if len(self._hidden) >= _REMEMBERED:
+                self._hidden.clear()
+            self._hidden[id] = found
+        if run:
+            self._cache.ghost(_NOWHERE)
+        return None
 
     async def _resolve(self, path: str, query: bytes, reach: Reach) -> tuple[Address, Resource | None]:
         base = "../" * path.count("/")

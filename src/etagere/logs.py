@@ -14,6 +14,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from etagere.core.credentials import covered
+
 
 class Logger:
     """Writes events of one part of the package; `event` and `fields` are kept on the record, too."""
@@ -56,7 +58,7 @@ class _Formatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         # Its message may be a model's or a client's: no line of it begins where events do.
-        return "    " + printable(super().formatException(ei), lines=True).replace("\n", "\n    ")
+        return "    " + printable(covered(super().formatException(ei)), lines=True).replace("\n", "\n    ")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -72,7 +74,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             known["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(known | {name: value for name, value in fields.items() if name not in known})
+        return covered(json.dumps(known | {name: value for name, value in fields.items() if name not in known}))
 
 
 def get_logger(name: str) -> Logger:
@@ -83,12 +85,13 @@ def get_logger(name: str) -> Logger:
 def text_of(event: str, fields: dict[str, Any]) -> str:
     """One line, `event name=value …`; a text of several lines follows below it.
 
-    What cannot be printed is escaped: models and clients write some of these values. None is left out.
+    What cannot be printed is escaped: models and clients write some of these values. What looks like a key or a token
+    is covered: somebody may have put one where it does not belong. None is left out.
     """
     texts = {name: str(value).strip() for name, value in fields.items() if value is not None}
     words = [event, *(f"{name}={printable(text, lines=True)}" for name, text in texts.items() if "\n" not in text)]
     blocks = [f"{name}:\n{printable(text, lines=True)}" for name, text in texts.items() if "\n" in text]
-    return "\n".join([" ".join(words), *blocks]).replace("\n", "\n    ")
+    return covered("\n".join([" ".join(words), *blocks]).replace("\n", "\n    "))
 
 
 def to_stderr(level: int = logging.INFO, *, machine: bool = False) -> None:

@@ -124,9 +124,8 @@ def _status(done: Document) -> str:
 
 def _nodes(nodes: Mapping[str, Document]) -> dict[str, str]:
     """The processes that share a store, a row for each."""
-    rows = {
-        "nodes": ", ".join(_some(n, kind) for kind, n in sorted(Counter(n["kind"] for n in nodes.values()).items()))
-    }
+    kinds = Counter(told["kind"] for told in nodes.values())
+    rows = {"processes": ", ".join(_some(number, kind) for kind, number in sorted(kinds.items()))}
     for name, told in sorted(nodes.items()):
         at_once = f", {_some(told['runs'], 'run')} at once" if "runs" in told else ""
         rows[f"  {name}"] = f"process {told['pid']} on {told['host']}{at_once}"

@@ -328,6 +328,19 @@ class Presence(Protocol):
         ...
 
 
+class Elsewhere(Protocol):
+    """Where clients can fetch large results by themselves."""
+
+    async def url(self, found: Representation) -> str | None:
+        """A URL that is good for a while; None where the result is not there any more.
+
+        Raises:
+            StoreLost: that cannot be found out.
+            StorageFull: that place cannot be used now.
+        """
+        ...
+
+
 class Engine(Protocol):
     """Hosts workers and wakes them."""
 

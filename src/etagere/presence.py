@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from etagere.core.canonical import model_key
 from etagere.core.lifecycle import Run
-from etagere.core.representation import Ghost, Representation, Resource
+from etagere.core.representation import Failure, Ghost, Representation, Resource
 from etagere.errors import Evicted, StorageFull
 from etagere.flights import Flights
 from etagere.logs import get_logger
@@ -21,8 +22,8 @@ log = get_logger("etagere.presence")
 class Shared(Protocol):
     """Where many machines share what is finished."""
 
-    async def fetch(self, id: str, directory: Path) -> Fetched:
-        """What there is; what is large comes as a file in a directory that is there."""
+    async def fetch(self, id: str, directory: Path | None) -> Fetched:
+        """What there is; what is large comes as a file in a directory that is there, or stays where it is."""
         ...
 
 
@@ -50,14 +51,20 @@ class Local(Cache, Variants, Protocol):
         """Keep what is known of a resource that has nothing here."""
         ...
 
+    def know(self, found: Representation) -> None:
+        """There is this result, elsewhere."""
+        ...
+
 
 class NodePresence:
     """The `Presence` of a node: the mirror of the run table, and a cache of its own in front of the shared one.
 
-    Large results come by way of `directory`, which is emptied.
+    Large results come by way of `directory`, which is emptied; or, where they are to stay `away`, when something is
+    made of them.
     """
 
-    def __init__(self, runs: Mirrored, cache: Local, shared: Shared, directory: Path) -> None:
+    def __init__(self, runs: Mirrored, cache: Local, shared: Shared, directory: Path, *, away: bool) -> None:
+        self._away = away
         self._runs = runs
         self._cache = cache
         self._shared = shared
@@ -82,19 +89,33 @@ class NodePresence:
             await self._runs.look(id)
             if self._runs.get(id) is not None:
                 return
-        fetched = await self._shared.fetch(id, self._directory)
+        await self._take(id, await self._shared.fetch(id, None if self._away else self._directory))
+
+    async def bring(self, id: str) -> Representation | None:
+        """Have a large result here."""
+        await self._take(id, await self._shared.fetch(id, self._directory))
+        found = self._cache.get(id)
+        return found if isinstance(found, Representation) and not found.away else None
+
+    async def _take(self, id: str, fetched: Fetched) -> None:
         if fetched.ghost is None:
             return
         ghost, key = fetched.ghost, model_key(fetched.ghost.uri)
-        if fetched.found is None:
+        if not isinstance(fetched.found, Failure) and (fetched.found is None or fetched.found.away):
             await self._cache.remember(ghost, key)
-            return
+        if isinstance(fetched.found, Representation) and fetched.found.away:
+            self._cache.know(fetched.found)
+        elif fetched.found is not None:
+            await self._put(Resource(id, ghost.uri, key), fetched.found, fetched.variants)
+
+    async def _put(
+        self, resource: Resource, found: Representation | Failure, variants: Sequence[Representation]
+    ) -> None:
         try:
-            primary = await self._cache.put(Resource(id, ghost.uri, key), fetched.found)
-            for variant in fetched.variants:
-                if isinstance(primary, Representation):
+            primary = await self._cache.put(resource, found)
+            for variant in variants:
+                if isinstance(primary, Representation) and not variant.away:
                     await self._cache.put_variant(primary, replace(variant, derived=True))
         except (StorageFull, Evicted) as full:
-            # What is small can be given all the same, as long as somebody asks.
-            log.warning("a shared result has no room here", id=id, reason=str(full))
+            log.warning("a shared result has no room here", id=resource.id, reason=str(full))
             raise

@@ -86,6 +86,11 @@ def bind(host: str, port: int, *, public: bool) -> socket.socket:
     return listener
 
 
+def is_public(listener: socket.socket) -> bool:
+    """Whether others than this machine may reach it."""
+    return not ip_address(listener.getsockname()[0]).is_loopback
+
+
 def url_of(listener: socket.socket) -> str:
     """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -22,6 +23,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
 )
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Late
@@ -79,16 +81,15 @@ class Valkey:
         self.shown = _without_password(url)
         self.times = times
         try:
-            # A connection that the server has ended meanwhile is noticed at the next command, which is sent again: all
-            # that is sent may be done twice.
-            retry = Retry(NoBackoff(), 1, supported_errors=(Disconnected,))
             self._redis: Redis = Redis.from_url(
-                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=retry
+                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=Retry(NoBackoff(), 0), protocol=2
             )
         except ValueError as error:
             raise StartError(f"{self.shown} is no store: {error}") from error
         self._waiting: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = []
         self._sending: asyncio.Task[None] | None = None
+        # Of our own: to go by the client's pipelines costs twice as much.
+        self._connection: AbstractConnection | None = None
 
     async def open(self) -> None:
         """See that the server is there and can keep runs.
@@ -127,7 +128,10 @@ class Valkey:
         return self._send(command, script)
 
     def do(self, *command: str | bytes | int | float) -> asyncio.Future[Any]:
-        """What a command returns; raises as `script`."""
+        """What a command returns, as it comes: text in bytes, mappings as fields and values in turns.
+
+        The future raises what that of `script` does.
+        """
         return self._send(command, None)
 
     @asynccontextmanager
@@ -153,6 +157,8 @@ class Valkey:
             await asyncio.gather(self._sending, return_exceptions=True)
         for _, _, reply in self._waiting:
             reply.cancel()
+        if self._connection is not None:
+            await self._connection.disconnect()
         await self._redis.aclose()
 
     def _send(self, command: tuple[Any, ...], script: Script | None) -> asyncio.Future[Any]:
@@ -188,10 +194,35 @@ class Valkey:
         return replies
 
     async def _pipeline(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return await pipeline.execute(raise_on_error=False)
+        connected = self._connection is not None and self._connection.is_connected
+        try:
+            return await self._exchange(commands)
+        except Disconnected:
+            # It was ended meanwhile, which is noticed only now. All that is sent may be done twice.
+            if not connected:
+                raise
+            return await self._exchange(commands)
+
+    async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        if self._connection is None:
+            self._connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        connection = self._connection
+        try:
+            await connection.connect()
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            return [await _reply(connection) for _ in commands]
+        except BaseException:
+            # What of the replies is read and what is not, nobody knows.
+            await connection.disconnect(nowait=True)
+            raise
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    """A reply; that a command was refused is one, too."""
+    try:
+        return await connection.read_response()
+    except ResponseError as refused:
+        return refused
 
 
 def lost(shown: str, cause: BaseException | None = None) -> StoreLost:

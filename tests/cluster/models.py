@@ -47,3 +47,9 @@ def refuse(name: str) -> None:
     """Refuse each time."""
     note(name)
     raise etagere.Refused("it is refused")
+
+
+@app.model(version="1")
+def words(size: int) -> str:
+    """A text of so many characters."""
+    return "word " * (size // 5)

@@ -11,11 +11,12 @@ from tests.harness import Answer, Server
 
 MODELS = Path(__file__).parents[1] / "models" / "conversation.py"
 OURS = "https://lab.example"
-EXPOSED = "ETag, Retry-After, Link, Run-Status, Preference-Applied, Repr-Digest"
+OURS_ALONE = f'["{OURS}"]'
+EXPOSED = "ETag, Retry-After, Link, Run-Status, Preference-Applied, Repr-Digest, RateLimit, RateLimit-Policy"
 
 
-def server_for(origins: str | None, folder: Path) -> Server:
-    env = {"GATES": str(folder)} | ({"ETAGERE_CORS_ORIGINS": origins} if origins else {})
+def server_for(origins: str | None, folder: Path, **more: str) -> Server:
+    env = {"GATES": str(folder), **more} | ({"ETAGERE_CORS_ORIGINS": origins} if origins else {})
     return Server.serve(MODELS, folder / "data", env=env)
 
 
@@ -87,6 +88,15 @@ def test_problems_and_service_resources_too(server: Server, method: str, path: s
         assert answer.status == status
         assert answer["Access-Control-Allow-Origin"] == OURS
         assert varies(answer).count("Origin") == 1
+
+
+def test_a_page_can_read_when_its_quota_lets_it_ask_again(tmp_path: Path) -> None:
+    with server_for(OURS_ALONE, tmp_path, ETAGERE_QUOTA="1/hour") as server:
+        answers = [server.get(f"/quick?x={x}", Origin=OURS) for x in (1, 2)]
+    assert [answer.status for answer in answers] == [202, 429]
+    readable = {name.strip().lower() for name in answers[1]["Access-Control-Expose-Headers"].split(",")}
+    said = {name.lower() for name in answers[1].headers}
+    assert {"retry-after", "ratelimit", "ratelimit-policy"} <= readable & said
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://lab.example.evil.example", "null", OURS + "/", ""])

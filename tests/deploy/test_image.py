@@ -64,18 +64,23 @@ def test_what_is_copied_is_there_and_let_through() -> None:
     assert {name.split("/")[0] for name in copied} == set(through)
 
 
+[PROGRAM] = json.loads(said(LAST, "ENTRYPOINT")[0])
+ETAGERE = str(Path(sys.executable).with_name(Path(PROGRAM).name))
+
+
+def command(data: Path, **more: str) -> list[str]:
+    """What a container starts, on a free port, with this data and `more` changes."""
+    given = json.loads(said(LAST, "CMD")[0])
+    models = str(ROOT / "tests" / "models" / "access.py")
+    places = {"/models/models.py": models, "/data": str(data), **more}
+    assert set(places) <= set(given)
+    return [ETAGERE, *(places.get(word, word) for word in given), "--port", "0"]
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """What a container starts, on loopback and a free port."""
-    [program], given = json.loads(said(LAST, "ENTRYPOINT")[0]), json.loads(said(LAST, "CMD")[0])
-    places = {
-        "/models/models.py": str(ROOT / "tests" / "models" / "conversation.py"),
-        "/data": str(tmp_path_factory.mktemp("data")),
-        "0.0.0.0": "127.0.0.1",
-    }
-    assert set(places) <= set(given)
-    command = [str(Path(sys.executable).with_name(Path(program).name)), *(places.get(word, word) for word in given)]
-    with Server([*command, "--port", "0"]) as service:
+    """On loopback."""
+    with Server(command(tmp_path_factory.mktemp("data"), **{"0.0.0.0": "127.0.0.1"})) as service:
         yield service
 
 
@@ -92,3 +97,15 @@ def test_its_command_serves_and_its_health_check_tells(service: Server) -> None:
     assert healthy(service) == 0
     assert service.stop() == 0
     assert healthy(service) == 1
+
+
+def test_it_listens_on_all_addresses_once_there_is_a_key(tmp_path: Path) -> None:
+    refused = subprocess.run(command(tmp_path), capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "etagere keys add" in refused.stderr
+    add = [ETAGERE, "keys", "add", "laboratory", "--data", str(tmp_path)]
+    key = subprocess.run(add, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    with Server(command(tmp_path)) as service:
+        assert "http://0.0.0.0:" in service.printed.decode()
+        assert service.get("/keyed?x=1").status == 401
+        assert service.get("/keyed?x=1", Authorization=f"Bearer {key}").status == 202

@@ -3,7 +3,9 @@
 * A Python block whose first line is `# name.py` becomes that file; any other is executed.
 * The commands of a console block (`$ …`) are run, and each line shown below one must stand in its answer.
   `...` stands for anything, and the numbers in fields that tell the time for any number.
-* `serve` and `uvicorn` go on in the background, on a free port in the place of 8000.
+* `serve` and `uvicorn` go on in the background, on a free port in the place of 8000 or of the one that is said; one at
+  a time, unless they share a store. So do `worker`, `collect`, Celery workers and workers of one's own.
+* `valkey-server` begins a store on a free port in the place of 6379.
 * While the run is pending, a command with another answer than the one shown is repeated, as a client would.
 """
 
@@ -23,6 +25,7 @@ import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 from tests.harness import Server
+from tests.valkey import Store
 
 from etagere import errors
 from etagere.config import Settings
@@ -33,6 +36,9 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 TIMED = ("run-status:", "retry-after:", "server-timing:", "date:")
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
+SERVED = re.compile(r"etagere serve|uvicorn")
+BESIDE = re.compile(r"etagere (?:worker|collect)|celery|python \w+_worker\.py")
+STORED = re.compile(r"valkey-server --port \d+(?P<options>.*)")
 
 
 class Reader:
@@ -41,39 +47,78 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.service: Server | None = None
+        self.addresses: dict[str, str] = {}
+        self.store: Store | None = None
+        self.beside: list[subprocess.Popen[bytes]] = []
 
     def python(self, example: Example) -> None:
         source = str(example.parsed)
         if file := re.match(r"# (\w+\.py)\n", source):
-            (self.folder / file[1]).write_text(source)
+            (self.folder / file[1]).write_text(self._ours(source))
             return
         place = f"{Path(example.path).name}, block of line {example.line}"
         exec(compile(self._ours(source), place, "exec", dont_inherit=True), example.namespace)
 
     def console(self, example: Example) -> str | None:
         for written, lines in exchanges(str(example.parsed)):
-            background = re.match(r"etagere serve|uvicorn", written)
-            answer = self._serve(written) if background else ""
+            answer = self._begin(written, bool(lines))
             command, shown = self._ours(written), [self._ours(line) for line in lines]
-            answer = answer or self._ask(command, shown)
+            answer = self._ask(command, shown) if answer is None else answer
             if lacking := missing(shown, answer):
                 return f"$ {command}\n\nshown, and not in the answer:\n{lacking}\n\nthe answer:\n{answer}"
         return None
 
     def leave(self) -> None:
+        """Stop all that was begun."""
+        for process in self.beside:
+            process.terminate()
+            process.communicate(timeout=30)
+        self.beside.clear()
         if self.service is not None:
             self.service.stop()
+            self.service = None
+        if self.store is not None:
+            self.store.stop()
+            self.store = None
 
     def _ours(self, text: str) -> str:
-        """The text with the address of the service in the place of the one that documents name."""
-        return text.replace("127.0.0.1:8000", self.service.netloc) if self.service else text
+        """The text with the addresses of what was begun in the place of those that documents name."""
+        return re.sub(r"127\.0\.0\.1:\d+", lambda found: self.addresses.get(found[0], found[0]), text)
+
+    def _begin(self, command: str, tells: bool) -> str | None:
+        """What was said by what goes on; None where this is a command that ends."""
+        if stored := STORED.match(command):
+            # Examples that follow each other have one each.
+            self.leave()
+            self.store = Store(self.folder / "store", *shlex.split(stored["options"])).start()
+            self.addresses["127.0.0.1:6379"] = f"127.0.0.1:{self.store.port}"
+            return ""
+        if SERVED.match(command):
+            return self._serve(self._ours(command))
+        return self._host(self._ours(command), tells) if BESIDE.match(command) else None
 
     def _serve(self, command: str) -> str:
-        # The one before holds the data directory.
-        self.leave()
+        if self.store is None:
+            # The one before holds the data directory.
+            self.leave()
+        elif self.service is not None:
+            self.beside.append(self.service.process)  # type: ignore[arg-type]
         module = [sys.executable, "-m", *shlex.split(command), "--port", "0"]
         self.service = Server(module, {"PYTHONUNBUFFERED": "1"}, self.folder).start()
+        said = re.search(r"--port (\d+)", command)
+        self.addresses[f"127.0.0.1:{said[1] if said else 8000}"] = self.service.netloc
         return self.service.printed.decode()
+
+    def _host(self, command: str, tells: bool) -> str:
+        program, *arguments = shlex.split(command)
+        module = [] if program == "python" else ["-m", program]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(
+            [sys.executable, *module, *arguments],
+            cwd=self.folder, env=environment, stdout=subprocess.PIPE if tells else None,
+        )  # fmt: skip
+        self.beside.append(process)
+        return process.stdout.readline().decode() if process.stdout else ""
 
     def _ask(self, command: str, shown: list[str]) -> str:
         deadline = time.monotonic() + PATIENCE_S

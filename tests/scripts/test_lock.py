@@ -21,6 +21,7 @@ ASKED = {
     ],
     "judges": GROUPS["judges"],
     "run": PROJECT["project"]["dependencies"],
+    "cluster": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["cluster"]],
     "build": [*PROJECT["build-system"]["requires"], *GROUPS["build"]],
 }
 # What older versions do, wherever they are locked.

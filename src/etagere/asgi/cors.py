@@ -7,7 +7,7 @@ from typing import Any
 
 from etagere.asgi.responses import Headers, Receive, Scope, Send
 
-EXPOSED = b"ETag, Retry-After, Link, Run-Status, Preference-Applied, Repr-Digest"
+EXPOSED = b"ETag, Retry-After, Link, Run-Status, Preference-Applied, Repr-Digest, RateLimit, RateLimit-Policy"
 FIELDS = b"Authorization, Content-Type, If-None-Match, Prefer, Priority, Range"
 METHODS = b"GET, HEAD, OPTIONS, QUERY"
 PREFLIGHT_SECONDS = 7200

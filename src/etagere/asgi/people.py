@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from urllib.parse import unquote_plus
 
 from etagere.asgi import responses
 from etagere.asgi.negotiation import Wanted, negotiate
@@ -13,6 +14,7 @@ from etagere.asgi.responses import Response
 from etagere.core import media
 from etagere.core.canonical import encode, model_key
 from etagere.core.conditions import Conditions
+from etagere.core.credentials import covered
 from etagere.core.etag import ANY
 from etagere.core.representation import Representation
 from etagere.errors import NotAcceptable, PreconditionFailed, Problem
@@ -139,7 +141,9 @@ def _form(service: Service, registry: Registry, path: str, query: str, id: str |
         model, _, _ = registry.find(path.removeprefix("/"))
     except Problem:
         return None
-    return f"-/models/{model.name}" + (f"?{query}" if query else "")
+    # Only what the form has a place for: what else was sent may be a key.
+    kept = "&".join(pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) in model.parameters.names)
+    return f"-/models/{model.name}" + (f"?{covered(kept)}" if kept else "")
 
 
 def _shown(

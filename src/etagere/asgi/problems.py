@@ -8,6 +8,7 @@ import orjson
 
 from etagere.asgi.problem_types import FAILURES
 from etagere.asgi.responses import Headers, Response
+from etagere.core.credentials import covered
 from etagere.core.representation import Failure, Kind
 from etagere.core.tally import Answered
 from etagere.errors import Problem
@@ -22,7 +23,12 @@ def of_problem(problem: Problem, root: str) -> Response:
     if problem.retry_after is not None:
         headers.append((b"retry-after", b"%d" % problem.retry_after))
     headers += [(name.encode(), value.encode()) for name, value in problem.extensions.pop("headers", {}).items()]
-    return _response(problem.status, headers, document_of(problem, root), _answer(problem.status))
+    # What is wrong is shown, and that may be a key where none belongs.
+    document = document_of(problem, root)
+    text = orjson.dumps(document).decode()
+    if (shown := covered(text)) is not text:
+        document = orjson.loads(shown)
+    return _response(problem.status, headers, document, _answer(problem.status))
 
 
 def document_of(problem: Problem, root: str) -> dict[str, Any]:

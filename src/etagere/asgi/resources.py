@@ -23,6 +23,7 @@ from etagere.core.tally import Answered
 from etagere.errors import MalformedRequest, NotFound, PreconditionFailed
 from etagere.locator import Address, Start
 from etagere.logs import get_logger
+from etagere.ports import Elsewhere
 from etagere.reach import Reach
 from etagere.service import Answer, Service
 
@@ -33,11 +34,20 @@ class Resources:
     """Answers for resources.
 
     `people` renders what a person sees of one. `max_wait` is the longest wait in seconds, `max_query_content` the
-    largest content of a QUERY in bytes; `dev` forbids caches to keep anything.
+    largest content of a QUERY in bytes; `dev` forbids caches to keep anything. Clients are sent `elsewhere`
+    for results that are not here.
     """
 
     def __init__(
-        self, service: Service, people: PeoplePages, intent: Intent, *, max_wait: int, max_query_content: int, dev: bool
+        self,
+        service: Service,
+        people: PeoplePages,
+        intent: Intent,
+        *,
+        max_wait: int,
+        max_query_content: int,
+        dev: bool,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._service = service
         self._people = people
@@ -45,6 +55,7 @@ class Resources:
         self._max_wait = max_wait
         self._contents = Contents(max_query_content)
         self._dev = dev
+        self._elsewhere = elsewhere
         self._at_hand = AtHand(service, dev=dev)
 
     def at_hand(self, target: bytes, fields: Fields, reach: Reach) -> Response | None:
@@ -150,6 +161,11 @@ class Resources:
         response = self._settled(request, address, answer)
         if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
             return response
+        if found.away and self._elsewhere is not None:
+            if (url := await self._elsewhere.url(found)) is not None:
+                return responses.away(url)
+            await self._service.cache.discard(found.key)
+            return await self._resource(request, address, start)
         try:
             filled = await content.filled(response, found, self._service.cache, request.scope, fields)
         except FileNotFoundError:

@@ -96,6 +96,11 @@ def run_status(run: Run, position: int | None, eta: float | None) -> bytes:
     return status.encode("ascii")
 
 
+def away(url: str) -> Response:
+    """Where a client is to fetch the result by itself, for a while (§15.4.8)."""
+    return Response(307, [(b"location", url.encode("ascii")), NO_STORE], answer=Answered.hit)
+
+
 def still_pending(run: Run, position: int | None, pace: Pace) -> Response:
     """R304p: the pending tag matched, nothing is there yet."""
     response = Response(304, _pending_headers(run, position, pace))

@@ -91,6 +91,11 @@ class BlobStore:
         with suppress(FileNotFoundError), _in_our_words(missing=True):
             await asyncio.to_thread(obstore.delete, self._store, name)
 
+    @property
+    def signs(self) -> bool:
+        """Whether it can give URLs by which anybody can fetch something."""
+        return isinstance(self._store, S3Store)
+
     async def sign(self, name: str, seconds: float) -> str | None:
         """A URL by which anybody can fetch it for so long; None where the store has no such thing."""
         if not isinstance(self._store, S3Store):

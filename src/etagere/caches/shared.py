@@ -23,6 +23,8 @@ GHOSTS_LIVE = 10
 """So many times as long as a result what is known of it is kept."""
 LONGEST_S = 100 * 365 * 86400.0
 AT_ONCE = 500
+SIGNED_S = 300.0
+"""So long a client has for beginning to fetch what it was sent to."""
 PURGES = 100
 RESULTS, INCOMING = "results", "incoming"
 ORPHANED_S = {RESULTS: 3600.0, INCOMING: 7 * 86400.0}
@@ -90,7 +92,7 @@ class SharedCache:
         """See `Keeper.kept`; a large body is not fetched, and it does not count as used."""
         return records.representation(await self._store.do("HGETALL", self._store.key(f"result:{id}")))
 
-    async def fetch(self, id: str, directory: Path) -> Fetched:
+    async def fetch(self, id: str, directory: Path | None) -> Fetched:
         """See `Shared.fetch`; what is damaged or lost is discarded, and counts as absent.
 
         Raises:
@@ -112,11 +114,13 @@ class SharedCache:
             raise
         return Fetched(known, found, [each for each in others if each is not None])
 
-    async def sign(self, representation: Representation, seconds: float) -> str | None:
-        """A URL by which anybody can fetch a large result for so long; None where there is none."""
-        if self._blobs is None or representation.size <= INLINE_BYTES:
+    async def url(self, found: Representation) -> str | None:
+        """See `Elsewhere.url`; a result that is asked for in this way is used by that."""
+        if self._blobs is None or not await self._store.do(
+            "PEXPIRE", self._store.key(f"result:{found.key}"), self._ttl
+        ):
             return None
-        return await self._blobs.sign(_name(representation), seconds)
+        return await self._blobs.sign(_name(found), SIGNED_S)
 
     def note(self, printed: Printed) -> None:
         """See `Prints.note`."""
@@ -195,12 +199,12 @@ class SharedCache:
         await self._blobs.put(finished.path, _name(finished))
         return records.of_representation(finished, blob), b""
 
-    async def _whole(self, key: str, flat: Flat, directory: Path) -> Representation | None:
-        """The representation of a hash with its bytes; None where it is none any more."""
+    async def _whole(self, key: str, flat: Flat, directory: Path | None) -> Representation | None:
+        """The representation of a hash, with its bytes if they have a place to go; None where it is none any more."""
         if not flat:
             return None
         found = records.representation(flat)
-        if found is not None and found.body is None:
+        if found is not None and found.body is None and directory is not None:
             found = await self._downloaded(found, directory / key)
         if found is None:
             await self._discard(key, flat)
@@ -233,9 +237,9 @@ class SharedCache:
     async def _scan(self, kind: str) -> AsyncIterator[Sequence[str]]:
         """What is behind all keys that begin so, in parts; one that is written meanwhile may come twice."""
         prefix = self._store.key(kind)
-        cursor: int | None = None
-        while cursor != 0:
-            cursor, keys = await self._store.do("SCAN", cursor or 0, "MATCH", f"{prefix}*", "COUNT", AT_ONCE)
+        cursor = b""
+        while cursor != b"0":
+            cursor, keys = await self._store.do("SCAN", cursor or b"0", "MATCH", f"{prefix}*", "COUNT", AT_ONCE)
             if keys:
                 yield [key.decode().removeprefix(prefix) for key in keys]
 

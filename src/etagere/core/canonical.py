@@ -75,9 +75,11 @@ def resource_id(uri: str) -> str:
 
 def tenant_of(uri: str) -> str:
     """The tenant before a canonical URI, empty where there is none."""
-    return unquote(uri.partition("/")[0])
+    return unquote(uri[: max(uri.find("/"), 0)])
 
 
 def model_key(uri: str) -> str:
     """`name@version` of a canonical URI."""
-    return uri.partition("?")[0].partition("/")[2]
+    # Without a copy of what may be long.
+    end = uri.find("?")
+    return (uri if end < 0 else uri[:end]).partition("/")[2]

@@ -107,6 +107,11 @@ class Representation:
         return self.format if self.coding == IDENTITY else coded_name(self.format, self.coding)
 
     @property
+    def away(self) -> bool:
+        """Whether its bytes are somewhere else."""
+        return self.body is None and self.path is None
+
+    @property
     def key(self) -> str:
         """What it is kept under: the id, and for a variant its name behind that."""
         return f"{self.id}.{self.name}" if self.derived else self.id

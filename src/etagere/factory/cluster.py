@@ -55,6 +55,8 @@ class Cluster:
         # What is large would hold up what is small.
         self.bodies = Valkey(settings.store, settings.namespace)
         self.blobs = BlobStore(settings.blobs) if settings.blobs else None
+        if settings.blob_redirect and (self.blobs is None or not self.blobs.signs):
+            raise StartError("blob_redirect needs blobs at a place that signs URLs: s3://…")
         self.shared = SharedCache(self.bodies, self.blobs, clock, settings.cache_ttl)
         self.scripts: Mapping[str, Script] = read_scripts("etagere.runs")
         self.mirror = Mirror(hear)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etagere import front, source
 from etagere.asked import Asked
-from etagere.caches.sqlite import SqliteCache
+from etagere.caches.away import AwayCache
 from etagere.config import Settings
 from etagere.control import Control
 from etagere.core.representation import Kind
@@ -96,14 +96,15 @@ async def begin(
     cluster = Cluster(registry, settings, clock, "node", heard.run, heard.pulse)
     await cluster.open()
     runs, shared = cluster.runs, cluster.shared
-    cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    cache = AwayCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     histories = await SharedHistories(cluster.store).load(registry.models)
     places = lambda model: runs.places(cluster.capacity, model)  # noqa: E731
     heard.pacer = pacer = Pacer(histories, places, lambda model, history: None, clock.now(), runs.waiting)
     asked = Asked(runs, runs, waiters, pacer)
     locator = parts.locator(registry, settings, runs, cache, frozenset(retired))
     deriver = parts.deriver(settings, cache)
-    presence = NodePresence(runs, cache, shared, settings.data / "incoming")
+    presence = NodePresence(runs, cache, shared, settings.data / "incoming", away=settings.blob_redirect)
+    cache.bring = presence.bring
     engine = Elsewhere(cluster.store)
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally, presence)
     heard.service = service
@@ -111,19 +112,18 @@ async def begin(
     operations = Operations(
         service, runs, shared, shared, scrubber, cache.nondeterministic, version("etagere"), cluster
     )
-    background = parts.in_background(
-        asked.keep_telling(), scrubber.scrub(), cluster.measure(), _forget(heard, cluster, cache)
-    )
     control = Control(settings.data, operations)
-    await control.start()
     measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
-    application = parts.traced(front.application(service, operations, measured, settings, identity, retired), tracing)
+    elsewhere = shared if settings.blob_redirect else None
+    served = front.application(service, operations, measured, settings, identity, retired, elsewhere)
+    work = asked.keep_telling(), scrubber.scrub(), cluster.measure(), _forget(heard, cluster, cache)
+    background = parts.in_background(*work)
+    await control.start()
     stops = (control.stop, parts.closing(deriver.close), background, cluster.close, cache.close, database.close)
-    traces_too = () if tracing is None else (tracing.close,)
-    return Running(application, service, (*stops, *traces_too))
+    return Running(parts.traced(served, tracing), service, (*stops, *((tracing.close,) if tracing else ())))
 
 
-async def _forget(heard: _Heard, cluster: Cluster, cache: SqliteCache) -> None:
+async def _forget(heard: _Heard, cluster: Cluster, cache: AwayCache) -> None:
     """Forget for ever what was purged on whichever node."""
     known = 0
     while True:
@@ -131,6 +131,7 @@ async def _forget(heard: _Heard, cluster: Cluster, cache: SqliteCache) -> None:
         heard.purged.clear()
         try:
             last = heard.purges - known if 0 < known <= heard.purges else heard.purges
+            cache.forget()
             for model, before in await cluster.shared.purges(last):
                 await cache.holdings.purge(model, before)
             known = heard.purges

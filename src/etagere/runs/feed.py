@@ -90,7 +90,7 @@ class Feed:
     async def nodes(self) -> dict[str, dict[str, Any]]:
         """What the nodes that are there have told, by their names."""
         told = await self._store.do("HGETALL", self._store.key("nodes"))
-        return {name.decode(): json.loads(text) for name, text in told.items()}
+        return {name.decode(): json.loads(text) for name, text in zip(told[::2], told[1::2], strict=True)}
 
     async def _listen(self, subscription: PubSub) -> None:
         due = self._clock.monotonic() + PULSE_S

@@ -21,7 +21,8 @@ class SharedHistories:
         One without a history begins with a part of that of another version of its name.
         """
         flat = await self._store.do("HGETALL", self._key)
-        known = {model.decode(): History.from_json(text.decode()) for model, text in flat.items()}
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        known = {model.decode(): History.from_json(text.decode()) for model, text in pairs}
         of_name = {model.partition("@")[0]: history for model, history in known.items()}
         heirs = {model: of_name[name].heir() for model in served if (name := model.partition("@")[0]) in of_name}
         return {model: history for model, history in (heirs | known).items() if model in served}

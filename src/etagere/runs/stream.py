@@ -131,8 +131,9 @@ class ResultStream:
             if "BUSYGROUP" not in str(error.__cause__):
                 raise
         for consumer in await self._store.do("XINFO", "CONSUMERS", self._stream, GROUP):
-            if not int(consumer[b"pending"]) and int(consumer[b"idle"]) > FORGOTTEN_MS:
-                await self._store.do("XGROUP", "DELCONSUMER", self._stream, GROUP, consumer[b"name"])
+            told = dict(zip(consumer[::2], consumer[1::2], strict=True))
+            if not told[b"pending"] and told[b"idle"] > FORGOTTEN_MS:
+                await self._store.do("XGROUP", "DELCONSUMER", self._stream, GROUP, told[b"name"])
 
     async def _put(self, outcome: Outcome) -> None:
         fields = entries.encode(outcome)
@@ -172,8 +173,8 @@ class ResultStream:
             found = await self._store.do(
                 "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", AT_ONCE, "STREAMS", self._stream, ">"
             )
-            for _, found_there in found.items() if isinstance(found, dict) else found or []:
-                await self._take_up(found_there)
+            for _, entries_there in found or ():
+                await self._take_up(entries_there)
         except StoreLost:
             await asyncio.sleep(AGAIN_S)
         except InternalError as error:
@@ -236,8 +237,7 @@ def _check(size: int, largest: int) -> None:
 
 
 def _fields(flat: Any) -> dict[str, bytes]:
-    pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    return {name.decode(): value for name, value in pairs}
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _empty(directory: Path) -> None:

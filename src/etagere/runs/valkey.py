@@ -156,9 +156,9 @@ class ValkeyRunTable:
         entry = self._mirror.entries.get(id)
         if entry is None:
             return None
-        if self._feed.fresh or self._clock.monotonic() - entry.seen < UNCONFIRMED_S:
-            return entry.run
-        return None
+        # Each ping comes by here.
+        known = self._feed.fresh or self._clock.monotonic() - entry.seen < UNCONFIRMED_S
+        return entry.run if known else None
 
     async def look(self, id: str) -> None:
         """Ask the store itself for a run, which `get` knows then.

@@ -1,0 +1,48 @@
+"""Which stores are accepted at the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.valkey import Store, free_port
+
+from etagere.errors import StartError
+from etagere.valkey import Valkey
+
+
+async def opened(url: str) -> None:
+    store = Valkey(url, "etagere")
+    try:
+        await store.open()
+    finally:
+        await store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-lru", "noeviction"])
+async def test_a_store_that_may_evict_what_is_pending_is_refused(tmp_path: Path, policy: str) -> None:
+    store = Store(tmp_path, "--maxmemory", "64mb", "--maxmemory-policy", policy).start()
+    try:
+        if policy.startswith("allkeys"):
+            with pytest.raises(StartError, match=f"maxmemory-policy {policy}"):
+                await opened(store.url)
+        else:
+            await opened(store.url)
+    finally:
+        store.stop()
+
+
+@pytest.mark.anyio
+async def test_a_store_that_is_not_there_or_refuses_the_password_is_named_without_it(tmp_path: Path) -> None:
+    port = free_port()
+    with pytest.raises(StartError, match=f"redis://127.0.0.1:{port}/0 cannot be reached") as away:
+        await opened(f"redis://:secret@127.0.0.1:{port}/0")
+    store = Store(tmp_path).start()
+    try:
+        store.command("CONFIG", "SET", "requirepass", "right")
+        with pytest.raises(StartError, match="refuses these credentials") as refused:
+            await opened(store.url.replace("redis://", "redis://:secret@"))
+    finally:
+        store.stop()
+    assert all("secret" not in str(error.value) for error in (away, refused))
