@@ -88,6 +88,13 @@ async def test_what_is_large_is_a_file_that_is_the_callers(cache: AtHand, tmp_pa
     assert (await cache.look("a")).found == found
 
 
+async def test_a_small_file_is_read(cache: AtHand, tmp_path: Path) -> None:
+    given = representation("a", b"small")
+    (tmp_path / "result").write_bytes(b"small")
+    await cache.put(resource("a"), replace(given, body=None, path=tmp_path / "result"))
+    assert cache.get("a") == given
+
+
 async def test_of_many_puts_at_once_the_first_wins(cache: AtHand, server: Store, clock: ManualClock) -> None:
     """Through several connections, and whatever is put."""
     async with connected(server) as second, connected(server) as third:
@@ -318,6 +325,8 @@ async def test_what_is_large_needs_a_place(cache: AtHand, clock: ManualClock) ->
     assert (await cache.look("a")).found is not None
     assert await placeless.sweep() == 0
     assert await placeless.url(given) is None
+    assert (await placeless.purge(None, EPOCH + 1)).results == 1
+    assert cache.blobs() == [given.digest.hex()]
 
 
 async def test_nothing_is_left_of_what_cannot_be_fetched_in_whole(cache: AtHand) -> None:
