@@ -85,6 +85,7 @@ class ResultStream:
         self._entries: dict[tuple[str, int], list[str]] = {}
         # What may be removed when an entry is done.
         self._arrived: dict[str, list[str]] = {}
+        self._coming: set[str] = set()
         self._looked_for_idle = float("-inf")
 
     async def put(self, outcome: Outcome) -> None:
@@ -188,20 +189,25 @@ class ResultStream:
             await self.open()
 
     async def _take_up(self, found: Any) -> None:
-        known = {entry for entry, _ in self._taken}.union(*self._entries.values())
-        for id, flat in found:
-            entry, fields = id.decode(), _fields(flat)
-            if entry in known:
-                continue
-            try:
-                self._taken.append((entry, await self._outcome(entry, fields)))
-            except FileNotFoundError as error:
-                # Its run has no lease any more, and gets one again that is over, so that it is found lost.
-                log.error("an outcome whose result is gone is forgotten", entry=entry, reason=str(error))
-                await self._forget(entry, fields)
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("an outcome cannot be read", entry=entry, error=repr(error))
-                await self._forget(entry, fields)
+        known = self._coming.union((entry for entry, _ in self._taken), *self._entries.values())
+        new = [(entry, _fields(flat)) for id, flat in found if (entry := id.decode()) not in known]
+        # What is large takes its time, in which it looks idle.
+        self._coming.update(entry for entry, _ in new)
+        try:
+            for entry, fields in new:
+                await self._take_in(entry, fields)
+        finally:
+            self._coming.difference_update(entry for entry, _ in new)
+
+    async def _take_in(self, entry: str, fields: Fields) -> None:
+        try:
+            self._taken.append((entry, await self._outcome(entry, fields)))
+        except StorageFull as full:
+            # It counts as taken, and is taken over like one of a collector that is gone.
+            log.warning("an outcome cannot be fetched now", entry=entry, reason=full.detail)
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            log.error("an outcome is gone or cannot be read: its run is lost", entry=entry, reason=repr(error))
+            await self._forget(entry, fields)
 
     async def _outcome(self, entry: str, fields: Fields) -> Outcome:
         if "body" in fields and not any(name.startswith("second_") for name in fields):

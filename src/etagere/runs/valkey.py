@@ -23,7 +23,7 @@ from etagere.ports import Clock
 from etagere.runs import admission
 from etagere.runs.feed import UNCONFIRMED_S, Feed
 from etagere.runs.journal import check_collision
-from etagere.runs.mirror import Mirror
+from etagere.runs.mirror import Mirror, run_of
 from etagere.runs.patience import LOOKED_AT
 from etagere.valkey import Script, Valkey
 
@@ -148,11 +148,9 @@ class ValkeyRunTable:
                 raise admission.quota_exhausted(self._rules.quota, wait)
             case b"draining":
                 raise Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=30)
-            case b"joined":
-                self._mirror.take(json.loads(rest[0]), self._clock.monotonic())
             case _:
-                pass  # started
-        return self._mirror.entries[resource.id].run
+                pass  # started, or joined
+        return self._taken(rest[0])
 
     def get(self, id: str) -> Run | None:
         """See `RunTable.get`; what was not confirmed for some seconds is not known."""
@@ -200,8 +198,8 @@ class ValkeyRunTable:
             "worker": self._worker,
         }
         while found := await self._call("claim", json.dumps(wanted)):
-            id, uri = (text.decode() for text in found)
-            run = self._mirror.entries[id].run
+            id, uri = (text.decode() for text in found[:2])
+            run = self._taken(found[2])
             if self._stopped.get(id, 0) >= run.attempt:
                 # A store that was emptied counts from one again, and that attempt is being stopped here.
                 await self.advance(id, Event.release, run.attempt)
@@ -338,6 +336,12 @@ class ValkeyRunTable:
             if fraction is not None:
                 held.progress, held.message, held.news = repr(fraction), message, True
         return not (entry.cancelled or (entry.abandoned and entry.run.model in self._rules.needless))
+
+    def _taken(self, record: bytes) -> Run:
+        """A run as a script has answered with it. What was heard of one that an emptied store has had may hide it."""
+        found = json.loads(record)
+        self._mirror.take(found, self._clock.monotonic())
+        return run_of(found)
 
     def _joined(self, reply: asyncio.Future[Any]) -> None:
         if not reply.cancelled() and reply.exception() is None:

@@ -81,4 +81,6 @@ run.state, run.attempt, run.started = 'running', tostring(tonumber(run.attempt) 
 run.progress, run.message, run.delay, run.delivered, run.worker = '', '', '0', '', given.worker
 hold(run, lease)
 save(run, 'claim')
-return done(id, run.uri)
+local uri = run.uri
+run.uri = nil
+return done(id, uri, cjson.encode(run))

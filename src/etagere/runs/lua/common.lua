@@ -15,7 +15,7 @@ local MOMENT = tonumber(ARGV[2] ~= '' and ARGV[2] or NOW)
 local CRASHES_ALLOWED, LOSSES_ALLOWED = 3, 10
 local LONGEST_DELAY, POSTPONED = 60, 2
 local URGENCY, ORDER = 1e13, 1e10
-local AT_ONCE = 50
+local AT_ONCE, GRACE = 50, 10
 
 local events, since = {}, {}
 
@@ -221,7 +221,8 @@ local function back(run, event, delay)
   save(run, event)
 end
 
--- A running run is queued again, or has used up its attempts: then it stays held, without a lease to lose.
+-- A running run is queued again, or has used up its attempts: then it stays held until its outcome ends it, which claims
+-- see to where nobody has handed one over in GRACE seconds.
 local function interrupted(run, event)
   if run.cancelled == '1' then
     stop(run, 'cancelled', 'cancel')
@@ -235,6 +236,8 @@ local function interrupted(run, event)
   end
   if event == 'postpone' then delay = POSTPONED end
   if tonumber(run.crashes) >= CRASHES_ALLOWED or tonumber(run.losses) >= LOSSES_ALLOWED then
+    redis.call('ZADD', P .. 'leases', number(MOMENT + GRACE), run.id)
+    run.delivered = ''
     save(run, event)
     return 'failed'
   end

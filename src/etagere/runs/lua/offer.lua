@@ -67,4 +67,5 @@ redis.call('ZADD', P .. 'runs', run.order, id)
 watch(id, given.patience)
 enqueue(run)
 save(run, 'offer')
-return done('started')
+run.uri = nil
+return done('started', cjson.encode(run))
