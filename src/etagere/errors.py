@@ -328,6 +328,11 @@ class Stopping(Problem, status=503, type="stopping", title="The service is stopp
     """
 
 
+def draining() -> Stopping:
+    """What to say where nothing is started until somebody says so, or another service has taken over."""
+    return Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=30)
+
+
 class NotStarted(Problem, status=503, type="not-started", title="Such a request does not start a run"):
     """A request that a page or a browser makes by itself needs a new run, and such requests start none.
 

@@ -17,7 +17,7 @@ from etagere.core.media import Format
 from etagere.core.pacing import Pace
 from etagere.core.representation import Failure, Kind, Representation
 from etagere.core.tally import Tally
-from etagere.errors import Evicted, NotStarted, QuotaExhausted, Retired, ShareExhausted, Stopping
+from etagere.errors import Evicted, NotStarted, QuotaExhausted, Retired, ShareExhausted, Stopping, draining
 from etagere.flights import Flights
 from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
@@ -26,9 +26,6 @@ from etagere.pacer import Pacer
 from etagere.ports import Cache, Clock, Engine, Presence, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
-
-DRAINING_S = 30
-"""When to ask again where nothing is started until somebody says so, or another service has taken over."""
 
 _ITS_OWN = (ShareExhausted, QuotaExhausted)
 """What refuses one client and not all."""
@@ -216,7 +213,7 @@ class Service:
         if self.stopping:
             raise Stopping("The service is stopping. Ask again in a moment.", retry_after=5)
         if self.draining:
-            raise Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=DRAINING_S)
+            raise draining()
 
     async def _submit(self, start: Start, asker: Asker) -> Run:
         resource = await start()

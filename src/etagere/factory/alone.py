@@ -95,7 +95,7 @@ async def begin(
     deriver = parts.deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, ended.waiters, pacer, asked, tally)
     scrubber = Scrubber(cache.stored, clock)
-    background = parts.in_background(collector.collect(), asked.keep_telling(), _scrub(database, scrubber))
+    background = parts.in_background(collector.collect, asked.keep_telling, partial(_scrub, database, scrubber))
     await engine.start()
     operations = Operations(service, runs, cache.holdings, prints, scrubber, cache.nondeterministic, version("etagere"))
     control = Control(settings.data, operations)

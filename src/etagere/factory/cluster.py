@@ -15,6 +15,7 @@ from etagere.caches.blobstore import BlobStore
 from etagere.caches.shared import SharedCache
 from etagere.config import Settings
 from etagere.core.lifecycle import State
+from etagere.core.pacing import Places
 from etagere.errors import StartError, StoreLost
 from etagere.factory import running as parts
 from etagere.model import Registry
@@ -78,7 +79,7 @@ class Cluster:
         """
         await self.store.open()
         ready = asyncio.Event()
-        self._stop_following = parts.in_background(self.feed.follow(ready.set))
+        self._stop_following = parts.in_background(partial(self.feed.follow, ready.set))
         try:
             async with asyncio.timeout(10):
                 await ready.wait()
@@ -107,6 +108,10 @@ class Cluster:
         """Whether nobody of those who share the store has said this in so many seconds; it is said by that."""
         said = await self.store.do("SET", self.store.key(f"said:{what}"), "1", "NX", "PX", int(seconds * 1000))
         return said is not None
+
+    def places(self, model: str) -> Places:
+        """What there is for a model among all workers."""
+        return self.runs.places(self.capacity, model)
 
     async def measure(self) -> None:
         """Know for ever how many runs can go on at once."""

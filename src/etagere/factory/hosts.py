@@ -81,7 +81,7 @@ async def work(
     )
     bell.engine = engine = _engine(settings, cluster, worker, queues, celery)
     cluster.told |= {"runs": settings.runs, "queues": sorted(queues), "models": sorted(registry.models)}
-    renewing = parts.in_background(cluster.runs.keep_renewing())
+    renewing = parts.in_background(cluster.runs.keep_renewing)
     await engine.start()
     return Host(engine, engine.stop, renewing, supervisor.close, cluster.close)
 
@@ -114,8 +114,7 @@ async def collect(registry: Registry, settings: Settings, clock: Clock) -> Host:
         registry, results, cluster.shared, cluster.runs, clock, pacer, Tally(),
         max_result=settings.max_result, settled=lambda _: None,
     )  # fmt: skip
-    collecting = (collector.collect() for _ in range(COLLECTED_AT_ONCE))
-    background = parts.in_background(*collecting, _sweep(cluster))
+    background = parts.in_background(*[collector.collect] * COLLECTED_AT_ONCE, partial(_sweep, cluster))
     return Host(None, background, cluster.close)
 
 
@@ -128,8 +127,5 @@ async def _sweep(cluster: Cluster) -> None:
     """Remove for ever what nobody refers to."""
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
-        try:
-            if removed := await cluster.shared.sweep():
-                log.info("blobs were removed that nobody refers to", blobs=removed)
-        except Exception:
-            log.exception("blobs were not looked through")
+        if removed := await cluster.shared.sweep():
+            log.info("blobs were removed that nobody refers to", blobs=removed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,7 @@ async def begin(
     runs, shared = cluster.runs, cluster.shared
     cache = AwayCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     histories = await SharedHistories(cluster.store).load(registry.models)
-    places = lambda model: runs.places(cluster.capacity, model)  # noqa: E731
-    heard.pacer = pacer = Pacer(histories, places, lambda model, history: None, clock.now(), runs.waiting)
+    heard.pacer = pacer = Pacer(histories, cluster.places, lambda model, history: None, clock.now(), runs.waiting)
     asked = Asked(runs, runs, waiters, pacer)
     locator = parts.locator(registry, settings, runs, cache, frozenset(retired))
     deriver = parts.deriver(settings, cache)
@@ -116,7 +116,7 @@ async def begin(
     measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
     elsewhere = shared if settings.blob_redirect else None
     served = front.application(service, operations, measured, settings, identity, retired, elsewhere)
-    work = asked.keep_telling(), scrubber.scrub(), cluster.measure(), _forget(heard, cluster, cache)
+    work = asked.keep_telling, scrubber.scrub, cluster.measure, partial(_forget, heard, cluster, cache)
     background, leave = parts.in_time("background", parts.in_background(*work)), parts.in_time("store", cluster.close)
     await control.start()
     stops = (control.stop, parts.closing(deriver.close), background, leave, cache.close, database.close)

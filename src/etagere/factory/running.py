@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etagere.asgi.access_log import AccessLog
 from etagere.asgi.app import Application
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from etagere.otel import Tracing
 
 Stop = Callable[[], Awaitable[object]]
+Endless = Callable[[], Coroutine[Any, Any, None]]
 
 STOP_S = 8.0
+AGAIN_S = 1.0
 
 log = get_logger("etagere")
 
@@ -49,10 +51,20 @@ class Running:
             await stop()
 
 
-def in_background(*work: Coroutine[None, None, None]) -> Stop:
+def in_background(*work: Endless) -> Stop:
     """Begin work that has no end, and how to end it."""
-    tasks = [asyncio.create_task(each) for each in work]
+    tasks = [asyncio.create_task(_lasting(each)) for each in work]
     return partial(cancel, tasks)
+
+
+async def _lasting(work: Endless) -> None:
+    """Work is begun again where something has gone wrong that it did not expect."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("work in the background has failed, and begins again")
+        await asyncio.sleep(AGAIN_S)
 
 
 async def cancel(tasks: list[asyncio.Task[None]]) -> None:

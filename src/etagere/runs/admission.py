@@ -19,7 +19,7 @@ class Admission:
 
     def __init__(self, max_pending: int, quota: Quota | None) -> None:
         self._max_pending = max_pending
-        self._share = max(1, math.ceil(max_pending / 2))
+        self._share = share_of(max_pending)
         self._quota = quota
         self._runs = 0
         self._size = 0
@@ -83,6 +83,11 @@ class Admission:
         if len(self._whole) > _SPARE + 2 * self._tidied:
             self._whole = {client: whole for client, whole in self._whole.items() if whole > now}
             self._tidied = len(self._whole)
+
+
+def share_of(max_pending: int) -> int:
+    """How many of the runs that may be pending one client may have started."""
+    return max(1, math.ceil(max_pending / 2))
 
 
 def over_capacity(runs: int) -> OverCapacity:

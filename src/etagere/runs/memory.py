@@ -31,13 +31,9 @@ from etagere.logs import get_logger
 from etagere.ports import Clock
 from etagere.runs import journal
 from etagere.runs.admission import Admission
-from etagere.runs.ordering import Entry, Lines, overview, rank
+from etagere.runs.ordering import RANKS_VALID_S, Entry, Lines, overview, rank
 from etagere.runs.patience import Patience
-from etagere.runs.shares import Shares
-
-RANKS_VALID_S = 1.0
-MOST_SHARES = 8
-"""In the shares of so many clients a run stands; those who come later wait for one of them."""
+from etagere.runs.shares import MOST_SHARES, Shares
 
 log = get_logger("etagere.runs")
 

@@ -11,6 +11,9 @@ from etagere.core.lifecycle import Run, State
 from etagere.core.tally import Overview, Waiting
 from etagere.runs.shares import Shares, Standing, Turns
 
+RANKS_VALID_S = 1.0
+"""Ranks are made anew no more often than that."""
+
 
 class Entry:
     """A pending run and its place.

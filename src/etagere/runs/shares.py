@@ -10,6 +10,8 @@ from typing import Protocol
 
 Place = tuple[str, str]
 """A queue and a model."""
+MOST_SHARES = 8
+"""In the shares of so many clients a run stands; those who come later wait for one of them."""
 _SPARE = 64
 
 Turn = tuple[int, int]

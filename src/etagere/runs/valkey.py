@@ -18,17 +18,17 @@ from etagere.core.pacing import Places
 from etagere.core.quota import Quota
 from etagere.core.representation import Resource
 from etagere.core.tally import Overview
-from etagere.errors import Stopping, StoreLost
+from etagere.errors import StoreLost, draining
 from etagere.ports import Clock
 from etagere.runs import admission
 from etagere.runs.feed import UNCONFIRMED_S, Feed
 from etagere.runs.journal import check_collision
 from etagere.runs.mirror import Mirror, run_of
+from etagere.runs.ordering import RANKS_VALID_S
 from etagere.runs.patience import LOOKED_AT
+from etagere.runs.shares import MOST_SHARES
 from etagere.valkey import Script, Valkey
 
-RANKS_VALID_S = 1.0
-MOST_SHARES = 8
 RENEWALS = 3
 """So often is a lease renewed in its time."""
 PROGRESS_S = 0.5
@@ -75,7 +75,7 @@ class Rules:
                 "trace": asker.trace,
                 "limit": self.concurrency(resource.model) or 0,
                 "max_pending": self.max_pending,
-                "share": max(1, math.ceil(self.max_pending / 2)),
+                "share": admission.share_of(self.max_pending),
                 "largest": admission.LARGEST_BACKLOG,
                 "patience": _finite(pacing.patience(self.patience, 0.0)),
                 **allowed,
@@ -141,13 +141,13 @@ class ValkeyRunTable:
             case b"full":
                 raise admission.over_capacity(int(rest[0]))
             case b"share":
-                raise admission.share_exhausted(math.ceil(self._rules.max_pending / 2))
+                raise admission.share_exhausted(admission.share_of(self._rules.max_pending))
             case b"quota":
                 assert self._rules.quota is not None
                 wait = self._rules.quota.wait(float(rest[0]), float(rest[1]))
                 raise admission.quota_exhausted(self._rules.quota, wait)
             case b"draining":
-                raise Stopping("The service starts nothing new at the moment. Ask again later.", retry_after=30)
+                raise draining()
             case _:
                 pass  # started, or joined
         return self._taken(rest[0])

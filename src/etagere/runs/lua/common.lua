@@ -221,6 +221,10 @@ local function back(run, event, delay)
   save(run, event)
 end
 
+local function used_up(run)
+  return tonumber(run.crashes) >= CRASHES_ALLOWED or tonumber(run.losses) >= LOSSES_ALLOWED
+end
+
 -- A running run is queued again, or has used up its attempts: then it stays held until its outcome ends it, which claims
 -- see to where nobody has handed one over in GRACE seconds.
 local function interrupted(run, event)
@@ -228,14 +232,14 @@ local function interrupted(run, event)
     stop(run, 'cancelled', 'cancel')
     return 'cancelled'
   end
-  local delay = 0
-  if event == 'crash' then run.crashes = tostring(tonumber(run.crashes) + 1) end
+  local delay, known = 0, used_up(run)
+  if event == 'crash' and not known then run.crashes = tostring(tonumber(run.crashes) + 1) end
   if event == 'lose' then
-    run.losses = tostring(tonumber(run.losses) + 1)
+    if not known then run.losses = tostring(tonumber(run.losses) + 1) end
     delay = math.min(LONGEST_DELAY, 0.25 * 2 ^ tonumber(run.losses))
   end
   if event == 'postpone' then delay = POSTPONED end
-  if tonumber(run.crashes) >= CRASHES_ALLOWED or tonumber(run.losses) >= LOSSES_ALLOWED then
+  if used_up(run) then
     redis.call('ZADD', P .. 'leases', number(MOMENT + GRACE), run.id)
     run.delivered = ''
     save(run, event)
