@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from judges.proxies import PROXIES, Proxy, between
+from judges.rabbitmq import RabbitMQ
 from judges.service import Service
 from tests.harness import Server
 
@@ -50,3 +51,13 @@ def way(service: Service, cache: type[Proxy] | None, tmp_path_factory: pytest.Te
     """The service itself, then each cache in front of it."""
     with between(service, cache, tmp_path_factory.mktemp("cache")) as way:
         yield way
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """RabbitMQ, where it is installed."""
+    if RabbitMQ.found() is None:
+        pytest.skip("rabbitmq-server is not installed")
+    broker = RabbitMQ(tmp_path_factory.mktemp("rabbitmq")).start()
+    yield broker
+    broker.stop()

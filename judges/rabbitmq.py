@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.valkey import free_port
+
 PLACES = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/opt/rabbitmq/sbin")
 READY_SECONDS = 90
 
@@ -103,9 +105,3 @@ class RabbitMQ:
                 return bool(connection.recv(8))
         except OSError:
             return False
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -5,22 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from judges.rabbitmq import RabbitMQ
 from tests.cluster.processes import LEASE_S, cluster, until
-
-pytestmark = pytest.mark.skipif(RabbitMQ.found() is None, reason="rabbitmq-server is not installed")
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    broker = RabbitMQ(tmp_path_factory.mktemp("rabbitmq")).start()
-    yield broker
-    broker.stop()
-
 
 HOST = """
 from celery import Celery

@@ -9,15 +9,6 @@ import pytest
 from judges.rabbitmq import RabbitMQ
 from tests.cluster.processes import Cluster, cluster, until
 
-pytestmark = pytest.mark.skipif(RabbitMQ.found() is None, reason="rabbitmq-server is not installed")
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    broker = RabbitMQ(tmp_path_factory.mktemp("rabbitmq")).start()
-    yield broker
-    broker.stop()
-
 
 @pytest.fixture
 def parts(tmp_path: Path, broker: RabbitMQ) -> Iterator[Cluster]:

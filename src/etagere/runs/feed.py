@@ -72,6 +72,8 @@ class Feed:
         while True:
             try:
                 async with self._store.subscribed("events") as subscription:
+                    # What was heard before says nothing of what is read now.
+                    self._epoch, self._heard, self._awaited = b"", 0, None
                     await self._pulse()
                     await self._renew()
                     self._say_back()
