@@ -327,6 +327,14 @@ class Presence(Protocol):
         """
         ...
 
+    async def submit(self, resource: Resource, asker: Asker) -> Run | None:
+        """Have the run table join the run of what they do not know, or start one; None where it has ended somewhere.
+
+        Raises:
+            Problem: see `RunTable.submit`.
+        """
+        ...
+
 
 class Elsewhere(Protocol):
     """Where clients can fetch large results by themselves."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from etagere.core.canonical import model_key
+from etagere.core.clients import Asker
 from etagere.core.lifecycle import Run
 from etagere.core.representation import Failure, Ghost, Representation, Resource
 from etagere.errors import Evicted, StorageFull
@@ -41,6 +42,10 @@ class Mirrored(Protocol):
 
     async def look(self, id: str) -> None:
         """Ask for a run, which `get` knows then."""
+        ...
+
+    async def submit_unless_finished(self, resource: Resource, asker: Asker) -> Run | None:
+        """See `Presence.submit`."""
         ...
 
 
@@ -83,6 +88,10 @@ class NodePresence:
     async def load(self, id: str) -> None:
         """See `Presence.load`; all who ask meanwhile wait for the same."""
         await self._loading.join(id, lambda: self._load(id))
+
+    async def submit(self, resource: Resource, asker: Asker) -> Run | None:
+        """See `Presence.submit`."""
+        return await self._runs.submit_unless_finished(resource, asker)
 
     async def _load(self, id: str) -> None:
         if not self._runs.fresh:

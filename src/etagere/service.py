@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -15,9 +15,9 @@ from etagere.core.etag import EntityTag, find_ready
 from etagere.core.lifecycle import Run
 from etagere.core.media import Format
 from etagere.core.pacing import Pace
-from etagere.core.representation import Failure, Kind, Representation
+from etagere.core.representation import Failure, Kind, Representation, Resource
 from etagere.core.tally import Tally
-from etagere.errors import Evicted, NotStarted, QuotaExhausted, Retired, ShareExhausted, Stopping, draining
+from etagere.errors import Evicted, NotStarted, Problem, QuotaExhausted, Retired, ShareExhausted, Stopping, draining
 from etagere.flights import Flights
 from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
@@ -30,6 +30,8 @@ from etagere.waiters import Waiters
 _ITS_OWN = (ShareExhausted, QuotaExhausted)
 """What refuses one client and not all."""
 
+_Submit = Callable[[Resource, Asker], Awaitable[Run | None]]
+
 log = get_logger("etagere.service")
 
 
@@ -41,6 +43,9 @@ class _Here:
 
     async def load(self, id: str) -> None:
         pass
+
+    async def submit(self, resource: Resource, asker: Asker) -> Run | None:
+        return None
 
 
 HERE = _Here()
@@ -93,7 +98,7 @@ class Service:
         self._engine = engine
         self._presence = presence
         self._deriver = deriver
-        self._starting: Flights[str, Run] = Flights()
+        self._starting: Flights[str, Run | None] = Flights()
         self._reported = lru_cache(maxsize=1024)(_report)
 
     @property
@@ -133,11 +138,13 @@ class Service:
         Raises:
             StoreLost: as `find`.
         """
-        await self.find(id)
         run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
             with suppress(*_ITS_OWN):
                 run = await starting
+        if run is None and not self._presence.knows(id):
+            await self._presence.load(id)
+            run = self.asked.pending(id)
         return Seen(run, None if run else self.cache.get(id))
 
     def tell(self, run: Run) -> tuple[Run, int | None, Pace]:
@@ -195,15 +202,36 @@ class Service:
         run, started = await self._start(id, start, asker)
         return Answer(Decision.accepted, run, started=started)
 
+    async def venture(
+        self, address: Address, start: Start, may_start: Callable[[], bool], asker: Asker = NOBODY
+    ) -> Answer | None:
+        """Start a run of what is not known here unless there is a result elsewhere, which is found out by that.
+
+        That spares who asks without conditions a look. None where there is something, or no run may be started.
+
+        Raises:
+            Problem: the run could not be started.
+        """
+        if address.id in self._starting or self._presence.knows(address.id):
+            return None
+        try:
+            self._admit(address, may_start)
+        except Problem:
+            return None  # what there is may be read all the same
+        run = await self._starting.join(address.id, lambda: self._submit(start, asker, self._presence.submit))
+        return None if run is None else Answer(Decision.accepted, run, started=True)
+
     async def _start(self, id: str, start: Start, asker: Asker) -> tuple[Run, bool]:
         """A new run, or the one that is being started, and whether it was this request that did."""
         while (starting := self._starting.current(id)) is not None:
             # What keeps another client from it does not keep this one.
             with suppress(*_ITS_OWN):
-                run = await starting
-                self.asked.join(run, asker)
-                return run, False
-        return await self._starting.join(id, lambda: self._submit(start, asker)), True
+                if (run := await starting) is not None:
+                    self.asked.join(run, asker)
+                    return run, False
+        run = await self._starting.join(id, lambda: self._submit(start, asker, self.runs.submit))
+        assert run is not None, "a run table starts one, or raises"
+        return run, True
 
     def _admit(self, address: Address, may_start: Callable[[], bool]) -> None:
         if address.retired:
@@ -215,13 +243,14 @@ class Service:
         if self.draining:
             raise draining()
 
-    async def _submit(self, start: Start, asker: Asker) -> Run:
+    async def _submit(self, start: Start, asker: Asker, submit: _Submit) -> Run | None:
         resource = await start()
         # A full table drops what nobody asks for, so it is told of those who did just now, before.
-        _, run = await asyncio.gather(self.asked.tell(), self.runs.submit(resource, asker))
-        # It will be sent a Retry-After, too.
-        self.asked.note(run.id)
-        self._engine.wake(run.queue)
+        _, run = await asyncio.gather(self.asked.tell(), submit(resource, asker))
+        if run is not None:
+            # It will be sent a Retry-After, too.
+            self.asked.note(run.id)
+            self._engine.wake(run.queue)
         return run
 
     def _doubt(self, tags: tuple[EntityTag, ...], address: Address) -> None:

@@ -83,6 +83,34 @@ def test_failures_and_refusals_are_had_from_any_node(pair: Pair) -> None:
     assert pair.cluster.started("refused") == 1
 
 
+def test_what_others_have_is_found_by_who_may_not_start_it(pair: Pair) -> None:
+    path = "/nap?name=found"
+    assert pair.first.result(path).status == 200
+    assert pair.second.get(path, Sec_Purpose="prefetch").status == 200
+    path = "/nap?name=cached"
+    assert pair.second.get(path, Cache_Control="only-if-cached").status == 504
+    assert pair.first.result(path).status == 200
+    assert pair.second.get(path, Cache_Control="only-if-cached").status == 200
+
+
+def test_many_who_ask_a_node_for_what_others_have_start_nothing(pair: Pair) -> None:
+    path = "/nap?name=shared"
+    ready = pair.first.result(path)
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda _: pair.second.get(path), range(100)))
+    assert {(answer.status, answer.etag) for answer in answers} == {(200, ready.etag)}
+    assert pair.cluster.started("shared") == 1
+
+
+def test_the_same_inputs_by_query_are_the_same_resource_on_all_nodes(pair: Pair) -> None:
+    begun = pair.first.query("/nap", {"name": "queried"})
+    assert begun.status == 303
+    ready = pair.second.result("/nap?name=queried")
+    assert pair.first.query("/nap", {"name": "queried"})["Location"] == begun["Location"]
+    assert pair.first.get(f"/{begun['Location']}").etag == ready.etag
+    assert pair.cluster.started("queried") == 1
+
+
 def test_an_alias_works_on_a_node_that_has_never_seen_the_resource(pair: Pair) -> None:
     ready = pair.first.result("/nap?name=alias")
     id = ready.etag.strip('"').partition(".")[0]

@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.caches.sharing import connected
 from tests.valkey import Store
 
+from etagere.caches.shared import SharedCache
+from etagere.core.clients import NOBODY
+from etagere.errors import OverCapacity
 from etagere.factory import SystemClock
 from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
 from etagere.runs.valkey import Rules, ValkeyRunTable
 from etagere.testing import InterestContract, PendingContract, RunTableContract, SharesContract
-from etagere.testing.samples import ManualClock
+from etagere.testing.samples import ManualClock, failure, representation, resource
 from etagere.valkey import Valkey, read_scripts
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +84,25 @@ class TestPending(PendingContract):
     async def table(self, server: Store, clock: ManualClock, dropped: list[str]) -> AsyncIterator[ValkeyRunTable]:
         async with a_table(server, clock, Rules(100, lambda _: None), note_dropped(dropped)) as table:
             yield table
+
+
+@pytest.mark.parametrize("ended", ["result", "failure"])
+async def test_what_has_ended_is_not_begun_again(server: Store, clock: ManualClock, ended: str) -> None:
+    """Whether or not there were room for it; what was looked at before can be begun all the same."""
+    finished = representation("a", b"result") if ended == "result" else failure("a", clock.now() + 60)
+    async with a_table(server, clock, Rules(1, lambda _: None), lambda *_: None) as table, connected(server) as store:
+        await SharedCache(store, None, clock, 60).put(resource("a"), finished)
+        assert await table.submit_unless_finished(resource("b"), NOBODY) is not None
+        assert await table.submit_unless_finished(resource("a"), NOBODY) is None
+        assert table.get("a") is None
+        with pytest.raises(OverCapacity):
+            await table.submit(resource("a"))
+
+
+async def test_who_is_second_joins(server: Store, clock: ManualClock) -> None:
+    async with a_table(server, clock, Rules(100, lambda _: None), lambda *_: None) as table:
+        first = await table.submit_unless_finished(resource("a"), NOBODY)
+        assert first == await table.submit_unless_finished(resource("a"), NOBODY) == table.get("a")
 
 
 def note_dropped(dropped: list[str]) -> Callable[[str, Mirrored], None]:

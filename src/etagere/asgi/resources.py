@@ -86,9 +86,11 @@ class Resources:
         async with self._contents.received(request.receive, fields) as received:
             address, start = await locator.locate_content(published, received, request.reach, json=json)
         select(limited(fields, b"accept"), None, address)
+        may_start = partial(self._intent.may_start, fields)
+        if await self._service.venture(address, start, may_start, request.asker):
+            return see_other(address, Answered.started)
         seen = await self._service.look(address.id)
         if seen.run is None and seen.found is None:
-            may_start = partial(self._intent.may_start, fields)
             answer = await self._service.answer(address, seen, UNCONDITIONAL, start, may_start, request.asker)
             return see_other(address, Answered.started if answer.started else Answered.joined)
         if seen.run is not None:
@@ -146,28 +148,38 @@ class Resources:
         choice = chosen(fields, address)
         address = choice.applied(address)
         conditions = _conditions(fields)
+        begin, may_start = start or partial(self._bind, request), partial(self._intent.may_start, fields)
+        if conditions == UNCONDITIONAL:
+            ventured = await self._service.venture(address, begin, may_start, request.asker)
+            if ventured is not None:
+                return self._accepted(address, ventured, page=choice.wanted is Wanted.page)
         seen = await self._service.look(address.id)
         if choice.wanted is Wanted.page and isinstance(seen.found, Representation) and not address.fixed:
             page = await people.result_page(self._service, self._people, seen.found, address, conditions)
             return page or await self._resource(request, address, start)
         if isinstance(seen.found, Representation) and (address.codings or seen.found.format != address.format):
             seen = await self._service.present(address, seen)
-        begin, may_start = start or partial(self._bind, request), partial(self._intent.may_start, fields)
         answer = await self._service.answer(address, seen, conditions, begin, may_start, request.asker)
         if answer.decision is Decision.still_pending and answer.run is not None:
             return responses.still_pending(*self._service.tell(answer.run))
         if answer.decision is Decision.accepted:
             return self._accepted(address, answer, page=choice.wanted is Wanted.page)
         response = self._settled(request, address, answer)
-        if answer.decision is not Decision.send or not isinstance(found := answer.found, Representation):
+        if answer.decision is not Decision.send or not isinstance(answer.found, Representation):
             return response
+        return await self._sent(request, address, start, response, answer.found)
+
+    async def _sent(
+        self, request: Request, address: Address, start: Start | None, response: Response, found: Representation
+    ) -> Response:
+        """The response with what was found; a new answer where that is lost."""
         if found.away and self._elsewhere is not None:
             if (url := await self._elsewhere.url(found)) is not None:
                 return responses.away(url)
             await self._service.cache.discard(found.key)
             return await self._resource(request, address, start)
         try:
-            filled = await content.filled(response, found, self._service.cache, request.scope, fields)
+            filled = await content.filled(response, found, self._service.cache, request.scope, request.fields)
         except FileNotFoundError:
             # Gone, or not what was collected: never serve it, compute it again.
             log.error("stored result lost", id=found.key)

@@ -87,7 +87,7 @@ class CeleryEngine:
         # Sending blocks, and a broker that is away for seconds.
         self._sender = ThreadPoolExecutor(1, "etagere-wake-ups")
         self._unsent = 0
-        self._away = False
+        self._away = self._stopped = False
         self._loop = asyncio.get_running_loop()
         self._fleet = Fleet(celery, [self._name(queue) for queue in self._queues], runs) if hosts else None
 
@@ -109,6 +109,7 @@ class CeleryEngine:
 
     async def stop(self) -> None:
         """See `Engine.stop`."""
+        self._stopped = True
         if self._polling is not None:
             self._polling.cancel()
         for task in self._attempts:
@@ -121,11 +122,15 @@ class CeleryEngine:
     def received(self, queue: str) -> None:
         """A message says that there may be work; called by a thread of Celery's, which waits as long as there is."""
         with suppress(RuntimeError, CancelledError):  # it is being stopped
-            asyncio.run_coroutine_threadsafe(self._work(queue), self._loop).result()
+            work = asyncio.run_coroutine_threadsafe(self._work(queue), self._loop)
+            # A loop that has ended meanwhile answers no more, and Celery waits for this thread.
+            while not self._stopped:
+                with suppress(FutureTimeout):
+                    return work.result(AGAIN_S)
 
     async def _work(self, queue: str) -> None:
         """Work off a queue, if not as many do so already: those find what else there is."""
-        if queue not in self._queues or not self._free:
+        if self._stopped or queue not in self._queues or not self._free:
             return
         self._free -= 1
         task = asyncio.ensure_future(self._worker.work([queue]))

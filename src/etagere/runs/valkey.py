@@ -60,7 +60,7 @@ class Rules:
         self.needless = frozenset(needless)
         self.models = None if models is None else sorted(models)
 
-    def offer(self, resource: Resource, asker: Asker) -> str:
+    def offer(self, resource: Resource, asker: Asker, *, unless_finished: bool) -> str:
         """What the script `offer` is to know, as JSON."""
         quota = self.quota
         allowed = {"each": quota.each, "seconds": quota.seconds, "slack": quota.slack} if quota else {}
@@ -78,6 +78,7 @@ class Rules:
                 "share": admission.share_of(self.max_pending),
                 "largest": admission.LARGEST_BACKLOG,
                 "patience": _finite(pacing.patience(self.patience, 0.0)),
+                "unless_finished": unless_finished,
                 **allowed,
             }
         )
@@ -134,8 +135,24 @@ class ValkeyRunTable:
         Raises:
             StoreLost: the store cannot be reached; perhaps the run was started all the same.
         """
-        status, *rest = await self._call("offer", self._rules.offer(resource, asker), resource.uri)
+        run = await self._offer(resource, asker, unless_finished=False)
+        assert run is not None, "nothing else is in its way"
+        return run
+
+    async def submit_unless_finished(self, resource: Resource, asker: Asker) -> Run | None:
+        """The same, but None where the store has a result, or a failure: in one round trip.
+
+        Raises:
+            Problem: as `submit`.
+        """
+        return await self._offer(resource, asker, unless_finished=True)
+
+    async def _offer(self, resource: Resource, asker: Asker, *, unless_finished: bool) -> Run | None:
+        told = self._rules.offer(resource, asker, unless_finished=unless_finished)
+        status, *rest = await self._call("offer", told, resource.uri)
         match status:
+            case b"finished":
+                return None
             case b"collision":
                 check_collision(resource.id, rest[0].decode(), resource.uri)
             case b"full":

@@ -16,6 +16,9 @@ if found then
   found.uri = nil
   return done('joined', cjson.encode(found))
 end
+if given.unless_finished and redis.call('EXISTS', P .. 'result:' .. id, P .. 'failure:' .. id) > 0 then
+  return done('finished')
+end
 if redis.call('HGET', P .. 'meta', 'draining') == '1' then return done('draining') end
 
 local whole
