@@ -48,6 +48,11 @@ class Asked:
         ids, self._ids = self._ids, set()
         await self._interest.note({id: self._pacer.told(id) for id in ids if self._runs.get(id) is not None})
 
+    async def tell_before_a_start(self) -> None:
+        """Hand it over where a start may drop what nobody asks for."""
+        if self._interest.droppable:
+            await self.tell()
+
     async def keep_telling(self) -> None:
         """Tell it for ever, with those that somebody waits for."""
         while True:

@@ -87,6 +87,11 @@ class Interest(Protocol):
         """
         ...
 
+    @property
+    def droppable(self) -> bool:
+        """Whether there are abandoned runs that a `submit` might drop."""
+        ...
+
     def join(self, id: str, asker: Asker) -> None:
         """Another client asks for this pending run: it stands in that share too, and is as urgent as the most urgent
         of those who asked.

@@ -245,8 +245,7 @@ class Service:
 
     async def _submit(self, start: Start, asker: Asker, submit: _Submit) -> Run | None:
         resource = await start()
-        # A full table drops what nobody asks for, so it is told of those who did just now, before.
-        _, run = await asyncio.gather(self.asked.tell(), submit(resource, asker))
+        _, run = await asyncio.gather(self.asked.tell_before_a_start(), submit(resource, asker))
         if run is not None:
             # It will be sent a Retry-After, too.
             self.asked.note(run.id)

@@ -13,7 +13,8 @@ from tests.valkey import Store
 from etagere.factory import SystemClock
 from etagere.runs.feed import PULSE_S, UNCONFIRMED_S, Feed
 from etagere.runs.mirror import Mirror, Mirrored
-from etagere.runs.valkey import Rules, ValkeyRunTable
+from etagere.runs.rules import Rules
+from etagere.runs.valkey import ValkeyRunTable
 from etagere.testing.samples import resource
 from etagere.valkey import Valkey, read_scripts
 

@@ -14,7 +14,8 @@ from etagere.errors import OverCapacity
 from etagere.factory import SystemClock
 from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
-from etagere.runs.valkey import Rules, ValkeyRunTable
+from etagere.runs.rules import Rules
+from etagere.runs.valkey import ValkeyRunTable
 from etagere.testing import InterestContract, PendingContract, RunTableContract, SharesContract
 from etagere.testing.samples import ManualClock, failure, representation, resource
 from etagere.valkey import Valkey, read_scripts

@@ -21,7 +21,8 @@ from etagere.factory import SystemClock
 from etagere.runs.feed import Feed
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.mirror import Mirror
-from etagere.runs.valkey import Rules, ValkeyRunTable
+from etagere.runs.rules import Rules
+from etagere.runs.valkey import ValkeyRunTable
 from etagere.testing.samples import ManualClock, resource
 from etagere.valkey import Valkey, read_scripts
 
@@ -125,6 +126,7 @@ class Tables(RuleBasedStateMachine):
     def report(self, name: str, progress: float | None) -> None:
         run = self.memory.get(name)
         self.do(self.both("report", name, run.attempt if run else 1, progress, "so far"))
+        self.do(self.valkey.renew())
 
     @rule(name=st.sampled_from(NAMES), event=st.sampled_from(BACK))
     def put_back(self, name: str, event: Event) -> None:

@@ -126,7 +126,8 @@ class CeleryEngine:
             # A loop that has ended meanwhile answers no more, and Celery waits for this thread.
             while not self._stopped:
                 with suppress(FutureTimeout):
-                    return work.result(AGAIN_S)
+                    work.result(AGAIN_S)
+                    break
 
     async def _work(self, queue: str) -> None:
         """Work off a queue, if not as many do so already: those find what else there is."""

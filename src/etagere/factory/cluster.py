@@ -22,8 +22,9 @@ from etagere.model import Registry
 from etagere.ports import Clock
 from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
+from etagere.runs.rules import Rules
 from etagere.runs.stream import ResultStream
-from etagere.runs.valkey import Rules, ValkeyRunTable
+from etagere.runs.valkey import ValkeyRunTable
 from etagere.valkey import Script, Valkey, read_scripts
 
 CAPACITY_EVERY_S = 5.0

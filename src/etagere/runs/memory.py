@@ -199,6 +199,11 @@ class MemoryRunTable:
             else:
                 self._turn(entry, abandoned=True)
 
+    @property
+    def droppable(self) -> bool:
+        """See `Interest.droppable`."""
+        return bool(self._abandoned)
+
     def join(self, id: str, asker: Asker) -> None:
         """See `Interest.join`."""
         entry = self._entries.get(id)

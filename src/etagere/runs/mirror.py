@@ -45,7 +45,7 @@ class Mirror:
     """The pending runs.
 
     `heard` is told each change once, with what is known of the run after it. `held` counts the runs that go on by
-    model, `waiting` the others by queue and model.
+    model, `waiting` the others by queue and model, `abandoned` those of them that nobody asks for.
     """
 
     def __init__(self, heard: Callable[[str, Mirrored], None]) -> None:
@@ -56,6 +56,7 @@ class Mirror:
         self._running: Counter[str] = Counter()
         self.held: Counter[str] = Counter()
         self.waiting: dict[str, Counter[str]] = {}
+        self.abandoned = 0
 
     def apply(self, said: Said) -> None:
         """A change; one that is older than what is known changes nothing."""
@@ -85,6 +86,7 @@ class Mirror:
         before, self.entries = self.entries, {}
         for counts in (self._ended, self._running, self.held, self.waiting):
             counts.clear()
+        self.abandoned = 0
         self._since = dict(since)
         for record in records:
             self._replace(None, Mirrored(record))
@@ -137,6 +139,7 @@ class Mirror:
         run = entry.run
         if not entry.held:
             _add(self.waiting.setdefault(run.queue, Counter()), run.model, by)
+            self.abandoned += by if entry.abandoned else 0
             return
         _add(self._running, entry.charged, by)
         _add(self.held, run.model, by)

@@ -50,6 +50,10 @@ class Lines:
         self._lengths: dict[str, Counter[str]] = {}
         self._turns = Turns(shares)
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return any(self._lengths.values())
+
     def __contains__(self, entry: Entry) -> bool:
         """Whether it has a place."""
         run = entry.run

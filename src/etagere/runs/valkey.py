@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -15,7 +15,6 @@ from etagere.core import pacing
 from etagere.core.clients import NOBODY, Asker
 from etagere.core.lifecycle import Event, InvalidTransition, Run, State
 from etagere.core.pacing import Places
-from etagere.core.quota import Quota
 from etagere.core.representation import Resource
 from etagere.core.tally import Overview
 from etagere.errors import StoreLost, draining
@@ -26,6 +25,7 @@ from etagere.runs.journal import check_collision
 from etagere.runs.mirror import Mirror, run_of
 from etagere.runs.ordering import RANKS_VALID_S
 from etagere.runs.patience import LOOKED_AT
+from etagere.runs.rules import Rules, finite
 from etagere.runs.shares import MOST_SHARES
 from etagere.valkey import Script, Valkey
 
@@ -34,54 +34,6 @@ RENEWALS = 3
 PROGRESS_S = 0.5
 _SILENT_S = 10.0
 _REMEMBERED = 1000
-
-
-class Rules:
-    """What an application's models and the settings say of runs.
-
-    `concurrency` gives the limit of a model (`name@version`) or None; `needless` are the models that are not computed
-    for nobody; `patience` is in seconds; `models` are those that a worker can run, None for any.
-    """
-
-    def __init__(
-        self,
-        max_pending: int,
-        concurrency: Callable[[str], int | None],
-        *,
-        patience: float = math.inf,
-        quota: Quota | None = None,
-        needless: Collection[str] = (),
-        models: Collection[str] | None = None,
-    ) -> None:
-        self.max_pending = max_pending
-        self.concurrency = concurrency
-        self.patience = patience
-        self.quota = quota
-        self.needless = frozenset(needless)
-        self.models = None if models is None else sorted(models)
-
-    def offer(self, resource: Resource, asker: Asker, *, unless_finished: bool) -> str:
-        """What the script `offer` is to know, as JSON."""
-        quota = self.quota
-        allowed = {"each": quota.each, "seconds": quota.seconds, "slack": quota.slack} if quota else {}
-        return json.dumps(
-            {
-                "id": resource.id,
-                "model": resource.model,
-                "queue": resource.queue,
-                "tenant": resource.tenant,
-                "client": asker.client,
-                "urgency": asker.urgency,
-                "trace": asker.trace,
-                "limit": self.concurrency(resource.model) or 0,
-                "max_pending": self.max_pending,
-                "share": admission.share_of(self.max_pending),
-                "largest": admission.LARGEST_BACKLOG,
-                "patience": _finite(pacing.patience(self.patience, 0.0)),
-                "unless_finished": unless_finished,
-                **allowed,
-            }
-        )
 
 
 class _Held:
@@ -293,10 +245,18 @@ class ValkeyRunTable:
 
     async def note(self, asked: Mapping[str, float]) -> None:
         """See `Interest.note`."""
-        until = {id: _finite(pacing.patience(self._rules.patience, told)) for id, told in asked.items()}
+        until = {id: finite(pacing.patience(self._rules.patience, told)) for id, told in asked.items()}
         # An empty table would be an array to Lua, which does not matter there.
-        await self._call("note", json.dumps(until), self._needless(), LOOKED_AT)
-        self._ranked_at = -math.inf
+        told = json.dumps(until), self._needless(), LOOKED_AT
+        [changes] = await self._store.script(self._scripts["note"], *told)
+        if changes:
+            self._apply(changes)
+            self._ranked_at = -math.inf
+
+    @property
+    def droppable(self) -> bool:
+        """See `Interest.droppable`."""
+        return self._mirror.abandoned > 0
 
     def join(self, id: str, asker: Asker) -> None:
         """See `Interest.join`; the store is told before whatever it is told next."""
@@ -392,7 +352,3 @@ class ValkeyRunTable:
     def _apply(self, events: list[bytes]) -> None:
         for said in events:
             self._mirror.apply(json.loads(said))
-
-
-def _finite(seconds: float) -> float:
-    return min(seconds, 1e9)

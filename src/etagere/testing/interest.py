@@ -41,12 +41,15 @@ class InterestContract:
         """Later ones included, of other models too."""
         await table.submit(resource("a"))
         clock.advance(self.PATIENCE)
+        before = table.droppable
         await table.note({})
+        assert (before, table.droppable) == (False, True)
         await table.submit(resource("b"))
         await table.submit(resource("c", model="other@1"))
         clock.advance(1)
         assert [table.position(name) for name in "abc"] == [3, 1, 2]
         assert [await claimed(table) for _ in range(4)] == ["b", "c", "a", None]
+        assert not table.droppable
 
     async def test_who_is_asked_for_keeps_its_place(self, table: InterestedTable, clock: ManualClock) -> None:
         """However long it waits."""
