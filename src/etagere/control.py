@@ -20,6 +20,7 @@ from typing import Any
 from etagere.errors import InternalError, MalformedRequest, NoService, Problem, Refusal
 from etagere.logs import get_logger
 from etagere.operations import Operations
+from etagere.tasks import cancel
 
 NAME = "control"
 LONGEST_LINE = 64 * 1024
@@ -58,9 +59,7 @@ class Control:
         if self._server is None:
             return
         self._server.close()
-        for task in self._talks:
-            task.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        await cancel(list(self._talks))
         (self._directory / NAME).unlink(missing_ok=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -245,7 +244,8 @@ class Service:
 
     async def _submit(self, start: Start, asker: Asker, submit: _Submit) -> Run | None:
         resource = await start()
-        _, run = await asyncio.gather(self.asked.tell_before_a_start(), submit(resource, asker))
+        await self.asked.tell_before_a_start()
+        run = await submit(resource, asker)
         if run is not None:
             # It will be sent a Retry-After, too.
             self.asked.note(run.id)

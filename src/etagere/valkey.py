@@ -209,10 +209,13 @@ class Valkey:
     async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         if self._connection is None:
             self._connection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            # The client's own makes a task of what is sent.
+            self._connection.socket_timeout = None
         connection = self._connection
         try:
-            await connection.connect()
-            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            async with asyncio.timeout(TIMEOUT_S):
+                await connection.connect()
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [await _reply(connection) for _ in commands]
         except BaseException:
             # What of the replies is read and what is not, nobody knows.
@@ -223,7 +226,8 @@ class Valkey:
 async def _reply(connection: AbstractConnection) -> Any:
     """A reply; that a command was refused is one, too."""
     try:
-        return await connection.read_response()
+        async with asyncio.timeout(TIMEOUT_S):
+            return await connection.read_response()
     except ResponseError as refused:
         return refused
 

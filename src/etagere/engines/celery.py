@@ -21,6 +21,7 @@ from celery.worker import WorkController
 
 from etagere.errors import StoreLost
 from etagere.logs import get_logger
+from etagere.tasks import cancel
 from etagere.worker import Worker
 
 TASK = "etagere.work"
@@ -110,11 +111,7 @@ class CeleryEngine:
     async def stop(self) -> None:
         """See `Engine.stop`."""
         self._stopped = True
-        if self._polling is not None:
-            self._polling.cancel()
-        for task in self._attempts:
-            task.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
+        await cancel([*self._attempts, *([self._polling] if self._polling else [])])
         if self._fleet is not None:
             await self._fleet.stop()
         self._sender.shutdown(wait=False, cancel_futures=True)

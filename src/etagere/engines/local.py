@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from etagere.errors import StoreLost
 from etagere.logs import get_logger
+from etagere.tasks import cancel
 from etagere.worker import Worker
 
 log = get_logger("etagere.engine")
@@ -49,9 +50,7 @@ class LocalEngine:
 
     async def stop(self) -> None:
         """Cancel the attempts under way and wait until their processes are gone and their runs queued again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(self._tasks)
 
     async def _host(self) -> None:
         task = asyncio.current_task()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from etagere import tasks
 from etagere.asgi.access_log import AccessLog
 from etagere.asgi.app import Application
 from etagere.asgi.cors import Cors
@@ -53,8 +54,8 @@ class Running:
 
 def in_background(*work: Endless) -> Stop:
     """Begin work that has no end, and how to end it."""
-    tasks = [asyncio.create_task(_lasting(each)) for each in work]
-    return partial(cancel, tasks)
+    begun = [asyncio.create_task(_lasting(each)) for each in work]
+    return partial(tasks.cancel, begun)
 
 
 async def _lasting(work: Endless) -> None:
@@ -65,13 +66,6 @@ async def _lasting(work: Endless) -> None:
         except Exception:
             log.exception("work in the background has failed, and begins again")
         await asyncio.sleep(AGAIN_S)
-
-
-async def cancel(tasks: list[asyncio.Task[None]]) -> None:
-    """End tasks, whatever becomes of them."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def in_time(name: str, stop: Stop) -> Stop:

@@ -81,7 +81,9 @@ class ResultStream:
         self._idle_ms = int(idle * 1000)
         self._name = secrets.token_hex(8)
         self._stream = store.key("results")
-        self._taken: deque[tuple[str, Outcome]] = deque()
+        # As read, or as deferred.
+        self._found: deque[tuple[str, Fields | Outcome]] = deque()
+        self._reading = asyncio.Lock()
         self._entries: dict[tuple[str, int], list[str]] = {}
         # What may be removed when an entry is done.
         self._arrived: dict[str, list[str]] = {}
@@ -103,19 +105,17 @@ class ResultStream:
 
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""
-        while not self._taken:
-            self._news.clear()
-            await self._read()
-            if not self._taken:
-                await _wait(self._news, POLL_S)
-        entry, outcome = self._taken.popleft()
-        self._entries.setdefault((outcome.resource.id, outcome.attempt), []).append(entry)
-        return outcome
+        while True:
+            entry, found = await self._next()
+            outcome = found if isinstance(found, Outcome) else await self._take_in(entry, found)
+            if outcome is not None:
+                self._entries.setdefault((outcome.resource.id, outcome.attempt), []).append(entry)
+                return outcome
 
     async def defer(self, outcome: Outcome) -> None:
         """See `ResultQueue.defer`."""
         entry = self._entries[outcome.resource.id, outcome.attempt].pop()
-        self._taken.append((entry, outcome))
+        self._found.append((entry, outcome))
 
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`."""
@@ -166,6 +166,16 @@ class ResultStream:
         about = {"blob": name, "size": str(size), "digest": digest.hex()}
         return {prefix + field: value.encode() for field, value in about.items()}
 
+    async def _next(self) -> tuple[str, Fields | Outcome]:
+        # One reads for all who want something.
+        async with self._reading:
+            while not self._found:
+                self._news.clear()
+                await self._read()
+                if not self._found:
+                    await _wait(self._news, POLL_S)
+            return self._found.popleft()
+
     async def _read(self) -> None:
         now = asyncio.get_running_loop().time()
         try:
@@ -174,12 +184,12 @@ class ResultStream:
                 taken_over = await self._store.do(
                     "XAUTOCLAIM", self._stream, GROUP, self._name, self._idle_ms, "0", "COUNT", AT_ONCE
                 )
-                await self._take_up(taken_over[1])
+                self._take_up(taken_over[1])
             found = await self._store.do(
                 "XREADGROUP", "GROUP", GROUP, self._name, "COUNT", AT_ONCE, "STREAMS", self._stream, ">"
             )
             for _, entries_there in found or ():
-                await self._take_up(entries_there)
+                self._take_up(entries_there)
         except StoreLost:
             await asyncio.sleep(AGAIN_S)
         except InternalError as error:
@@ -188,26 +198,25 @@ class ResultStream:
             # The store was emptied.
             await self.open()
 
-    async def _take_up(self, found: Any) -> None:
-        known = self._coming.union((entry for entry, _ in self._taken), *self._entries.values())
-        new = [(entry, _fields(flat)) for id, flat in found if (entry := id.decode()) not in known]
+    def _take_up(self, found: Any) -> None:
         # What is large takes its time, in which it looks idle.
-        self._coming.update(entry for entry, _ in new)
-        try:
-            for entry, fields in new:
-                await self._take_in(entry, fields)
-        finally:
-            self._coming.difference_update(entry for entry, _ in new)
+        known = self._coming.union((entry for entry, _ in self._found), *self._entries.values())
+        new = ((entry, flat) for id, flat in found if (entry := id.decode()) not in known)
+        self._found.extend((entry, _fields(flat)) for entry, flat in new)
 
-    async def _take_in(self, entry: str, fields: Fields) -> None:
+    async def _take_in(self, entry: str, fields: Fields) -> Outcome | None:
+        self._coming.add(entry)
         try:
-            self._taken.append((entry, await self._outcome(entry, fields)))
+            return await self._outcome(entry, fields)
         except StorageFull as full:
             # It counts as taken, and is taken over like one of a collector that is gone.
             log.warning("an outcome cannot be fetched now", entry=entry, reason=full.detail)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             log.error("an outcome is gone or cannot be read: its run is lost", entry=entry, reason=repr(error))
             await self._forget(entry, fields)
+        finally:
+            self._coming.discard(entry)
+        return None
 
     async def _outcome(self, entry: str, fields: Fields) -> Outcome:
         if "body" in fields and not any(name.startswith("second_") for name in fields):
