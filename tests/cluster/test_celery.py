@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +65,5 @@ def test_a_killed_worker_of_a_fleet(parts: Cluster) -> None:
     until(lambda: parts.started("a") == 1)
     pid = parts.pids("a")[0]
     (first if is_below(pid, first.pid) else parts.parts[-1]).kill()
-    began = time.monotonic()
-    until(lambda: parts.started("a") == 2, 3 * (LEASE_S + 5))
-    assert time.monotonic() - began < 3 * (LEASE_S + 5)
+    until(lambda: parts.started("a") == 2, LEASE_S + 5)
     assert node.result(path).status == 200

@@ -1,0 +1,71 @@
+"""Who is told to stop does so in time, whatever it would like to tell others first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.cluster.processes import Cluster, cluster, until
+from tests.valkey import Store
+
+AWAY = ["gone", "silent"]
+# Kubernetes and Compose kill what has not ended then; see deploy/.
+ALLOWED_S = 30
+
+
+@contextmanager
+def away(store: Store, how: str) -> Iterator[None]:
+    """A store, or a broker, that is not there, or says nothing any more."""
+    assert store.process is not None
+    if how == "gone":
+        store.kill()
+        yield
+        return
+    os.kill(store.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(store.process.pid, signal.SIGCONT)
+
+
+def stopped(parts: Cluster) -> list[int]:
+    """The exit statuses of all, which are told at once."""
+    began = time.monotonic()
+    for part in parts.parts:
+        os.kill(part.pid, signal.SIGTERM)
+    statuses = [part.stop() for part in parts.parts]
+    assert time.monotonic() - began < ALLOWED_S
+    return statuses
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_without_the_store(tmp_path: Path, how: str) -> None:
+    with cluster(tmp_path) as parts:
+        node, _, _ = parts.node(), parts.worker(), parts.collector()
+        assert node.get("/nap?name=a&seconds=600").status == 202
+        until(lambda: parts.started("a") == 1)
+        [pid] = parts.pids("a")
+        with away(parts.store, how):
+            assert stopped(parts) == [0, 0, 0]
+        assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_without_the_broker(tmp_path: Path, how: str) -> None:
+    broker = Store(tmp_path / "broker").start()
+    try:
+        with cluster(tmp_path, engine=f"celery+{broker.url}") as parts:
+            node, _ = parts.node(), parts.worker()
+            assert node.get("/nap?name=a&seconds=600").status == 202
+            until(lambda: parts.started("a") == 1)
+            with away(broker, how):
+                # It has something to say to a broker.
+                node.get("/nap?name=b&seconds=600")
+                assert stopped(parts) == [0, 0]
+    finally:
+        broker.stop()
