@@ -20,9 +20,9 @@ from tests.faults.service import MODELS, Service, eventually, kill_process
 
 SEED = int(os.environ.get("FAULTS_SEED", "0")) or int.from_bytes(os.urandom(4))
 KILLS = {"service": 7, "starting service": 2, "helper": 5, "service and helper": 2, "model": 5}
-ORDEALS = 3
-AT_POINTS = len(POINTS) * int(os.environ.get("FAULTS_ARRIVALS", "1"))
-AT_RANDOM = int(os.environ.get("FAULTS_KILLS", "100")) - AT_POINTS
+AT_POINTS = len(POINTS) * int(os.environ.get("FAULTS_ARRIVALS", "0"))
+AT_RANDOM = int(os.environ.get("FAULTS_KILLS", "20")) - AT_POINTS
+ORDEALS = 3 if sum(KILLS.values()) < AT_RANDOM else 1
 ROUNDS = max(1, math.ceil(AT_RANDOM / (ORDEALS * sum(KILLS.values()))))
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240 * ROUNDS)]
@@ -167,7 +167,7 @@ async def test_whatever_is_killed_nothing_is_lost(tmp_path: Path) -> None:
             if ordeal.service.process is not None:
                 ordeal.service.__exit__()
     kills = sum(ordeal.kills.total() for ordeal in ordeals)
-    assert kills >= max(50, AT_RANDOM)
+    assert kills >= max(20, AT_RANDOM)
     starts = sorted(seconds for ordeal in ordeals for seconds in ordeal.service.started_in)
     tell("random kills", f"{kills}, slowest start {starts[-1]:.2f} s, median {starts[len(starts) // 2]:.2f} s")
     for ordeal in ordeals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import selectors
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.faults.service import MODELS, Service
 
-ROUNDS = 6
+ROUNDS = int(os.environ.get("FAULTS_ROUNDS", "2"))
 AT_ONCE = 40
 keys = itertools.count(1)
 
