@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings, unknown_setting
@@ -14,6 +12,7 @@ from etagere.errors import DeclarationError, Problem, StartError, Stopping, Unav
 from etagere.factory import begin_working, refuse, start
 from etagere.logs import get_logger
 from etagere.model import Registry
+from etagere.scratch import Scratch
 
 if TYPE_CHECKING:
     from etagere.asgi.responses import Receive, Scope, Send
@@ -99,8 +98,15 @@ class Etagere(Registry):
         given = Settings.layered(self.defaults, settings)
         if given.store is None:
             raise StartError("There is no store that is shared with others: the setting store says where.")
-        data = given.data if "data" in settings else Path(tempfile.mkdtemp(prefix="etagere-"))
-        return await begin_working(self, given.model_copy(update={"data": data}), celery)
+        if "data" in settings:
+            return await begin_working(self, given, celery)
+        scratch = Scratch()
+        try:
+            host = await begin_working(self, given.model_copy(update={"data": scratch.path}), celery)
+        except BaseException:
+            scratch.remove()
+            raise
+        return host.followed_by(scratch.remove)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from etagere.errors import StartError
 from etagere.factory import begin_collecting, begin_working
 from etagere.loader import load
 from etagere.lock import Lock
+from etagere.scratch import Scratch
 
 Begin = Callable[[Etagere, Settings], Awaitable[Any]]
 
@@ -56,8 +56,11 @@ async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, 
 def _directory(named: bool, directory: Path) -> Iterator[Path]:
     """The directory that was named, and nobody else's, or a new one; nothing in it has to last."""
     if not named:
-        with tempfile.TemporaryDirectory(prefix="etagere-") as made:
-            yield Path(made)
+        scratch = Scratch()
+        try:
+            yield scratch.path
+        finally:
+            scratch.remove()
         return
     lock = Lock(directory)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,10 @@ class Host:
     def __init__(self, engine: Engine | None, *stops: Stop) -> None:
         self.engine = engine
         self._stops = stops
+
+    def followed_by(self, close: Callable[[], object]) -> Host:
+        """The same, with one thing more to do in the end."""
+        return Host(self.engine, *self._stops, parts.closing(close))
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what was taken and not kept is taken over by another."""
