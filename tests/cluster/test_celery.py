@@ -9,6 +9,8 @@ import pytest
 from tests.cluster.processes import LEASE_S, Cluster, cluster, is_below, until
 from tests.valkey import Store
 
+from etagere.engines import celery
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Store]:
@@ -47,8 +49,30 @@ def test_a_broker_that_fails_in_the_middle_of_a_run(parts: Cluster, broker: Stor
     assert worker.stop() == 0
 
 
-def test_messages_that_are_lost_repeated_or_late(parts: Cluster, broker: Store) -> None:
-    """Each message by itself asks to look, whoever gets it and however often."""
+def test_messages_that_are_repeated_or_late(parts: Cluster, broker: Store) -> None:
+    """Each message by itself asks to look, whichever of two workers gets it, however often, and however late."""
+    node, _, _, _ = parts.node(), parts.worker(), parts.worker(), parts.collector()
+    sender = celery.application(broker.url)
+
+    def wake(times: int) -> None:
+        for _ in range(times):
+            sender.send_task(celery.TASK, args=["default"], queue="etagere.default", ignore_result=True)
+
+    paths = [f"/nap?name=a{n}&seconds=0.5" for n in range(6)]
+    for path in paths:
+        assert node.get(path).status == 202
+        wake(5)
+    assert [node.result(path).status for path in paths] == [200] * 6
+    # As such that were an hour under way: what they tell of is over, or is not known at all.
+    wake(20)
+    sender.send_task(celery.TASK, args=["nowhere"], queue="etagere.default", ignore_result=True)
+    until(lambda: broker.command("LLEN", "etagere.default") == b":0\r\n", what="that all were taken")
+    assert node.result("/nap?name=after").status == 200
+    assert [parts.started(f"a{n}") for n in range(6)] == [1] * 6
+    assert parts.started("after") == 1
+
+
+def test_messages_that_are_lost(parts: Cluster, broker: Store) -> None:
     node, _, _ = parts.node(), parts.worker(), parts.collector()
     for n in range(4):
         node.get(f"/nap?name=a{n}&seconds=0.5")
