@@ -28,7 +28,7 @@ from etagere.loader import load
 from etagere.logs import say
 from etagere.model import Model
 from etagere.parameters import Bound
-from etagere.source import source_files
+from etagere.source import Sources
 from etagere.supervisor import program
 from etagere.supervisor.attempt import Crashed, Order
 from etagere.supervisor.supervisor import Supervisor
@@ -172,7 +172,8 @@ def _announce(application: Etagere, url: str) -> None:
 
 
 def _watched(application: Etagere, target: str) -> list[Path]:
-    files = {path.parent for model in application.models.values() for path in source_files(model)}
+    sources = Sources()
+    files = {path.parent for model in application.models.values() for path in sources.files(model)}
     return sorted(files | set(_watched_folder(target)))
 
 

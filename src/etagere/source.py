@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,31 +21,53 @@ log = get_logger("etagere")
 
 LENGTH = 8
 _OURS = Path(__file__).resolve().parent
+# To follow links takes long, and those of libraries don't matter.
+_NOT_THEIRS = re.compile(rf"{re.escape(str(Path(ast.__file__).parent))}/|{re.escape(str(_OURS))}/|.*/site-packages/")
 
 
-def source_hash(model: Model) -> str:
-    """8 hexadecimal digits over the code of the model's module and of the modules beside it that it uses.
+class Sources:
+    """The files of the modules that are loaded now, libraries apart; each is read once, however many models it has."""
 
-    Comments and layout don't count. An executable's hash is that of its command line and its schema.
-    """
-    if model.function is None:
-        told = json.dumps([model.argv, model.parameters.json_schema()], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:LENGTH]
-    digest = hashlib.sha256()
-    for path in source_files(model):
-        digest.update(_meaning(path))
-    return digest.hexdigest()[:LENGTH]
+    def __init__(self) -> None:
+        names = map(_file, list(sys.modules.values()))
+        paths = {Path(name).resolve() for name in names if name and not _NOT_THEIRS.match(name)}
+        self._files = {path for path in paths if not _NOT_THEIRS.match(str(path))}
+        self._hashes: dict[Path, str] = {}
+
+    def files(self, model: Model) -> list[Path]:
+        """The files of a function's module and of the loaded modules in the same folder, in order."""
+        home = _home(model)
+        if home is None:
+            return []
+        return sorted({path for path in self._files if path.is_relative_to(home.parent)} | {home})
+
+    def hash(self, model: Model) -> str:
+        """8 hexadecimal digits over the code of the model's module and of the modules beside it that it uses.
+
+        Comments and layout don't count. An executable's hash is that of its command line and its schema.
+        """
+        if model.function is None:
+            told = json.dumps([model.argv, model.parameters.json_schema()], sort_keys=True)
+            return hashlib.sha256(told.encode()).hexdigest()[:LENGTH]
+        home = _home(model) or Path()
+        if home not in self._hashes:
+            digest = hashlib.sha256()
+            for path in self.files(model):
+                digest.update(_meaning(path))
+            self._hashes[home] = digest.hexdigest()[:LENGTH]
+        return self._hashes[home]
 
 
 async def versions(registry: Registry, database: Database, settings: Settings) -> tuple[Registry, Mapping[str, Access]]:
     """The registry under the versions to serve; and the keys of versions that were served once, and their access."""
+    sources = Sources()
     if settings.dev:
-        return registry.with_versions(lambda model: f"{model.version}.{source_hash(model)}"), {}
+        return registry.with_versions(lambda model: f"{model.version}.{sources.hash(model)}"), {}
     rows = database.rows("SELECT model, hash, access FROM source")
     known: dict[str, str] = {key: hash for key, hash, _ in rows}
     # The hash of a source depends on the Python that read it, so one of another cannot be compared.
     python = f"{sys.version_info.major}.{sys.version_info.minor}:"
-    hashes = {key: python + source_hash(model) for key, model in registry.models.items()}
+    hashes = {key: python + sources.hash(model) for key, model in registry.models.items()}
     first = {key: old if (old := known.get(key, "")).startswith(python) else found for key, found in hashes.items()}
     for key, found in hashes.items():
         if first[key] != found:
@@ -56,24 +79,14 @@ async def versions(registry: Registry, database: Database, settings: Settings) -
     return registry, {key: Access(access) for key, _, access in rows if key not in hashes}
 
 
-def source_files(model: Model) -> list[Path]:
-    """The files of a function's module and of the loaded modules in the same folder, in order."""
-    if model.function is None:
-        return []
-    home = _file(sys.modules.get(model.function.__module__))
-    if home is None:
-        return []
-    near = {path for module in list(sys.modules.values()) if (path := _file(module)) and _is_near(path, home.parent)}
-    return sorted(near | {home})
+def _home(model: Model) -> Path | None:
+    name = None if model.function is None else _file(sys.modules.get(model.function.__module__))
+    return Path(name).resolve() if name else None
 
 
-def _is_near(path: Path, folder: Path) -> bool:
-    return path.is_relative_to(folder) and "site-packages" not in path.parts and not path.is_relative_to(_OURS)
-
-
-def _file(module: ModuleType | None) -> Path | None:
+def _file(module: ModuleType | None) -> str | None:
     name = getattr(module, "__file__", None)
-    return Path(name).resolve() if isinstance(name, str) and name.endswith(".py") else None
+    return name if isinstance(name, str) and name.endswith(".py") else None
 
 
 def _meaning(path: Path) -> bytes:
