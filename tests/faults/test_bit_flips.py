@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     print(f"FAULTS_SEED={SEED}")
-    settings = {"ETAGERE_MEMORY_CACHE_SIZE": "0", "ETAGERE_MAX_PENDING": str(FLIPS + 1)}
+    settings = {"ETAGERE_MEMORY_CACHE_SIZE": "0", "ETAGERE_MAX_PENDING": str(2 * (FLIPS + 1))}
     env = {"EXECUTIONS": str(tmp_path / "executions"), **settings}
     with Service(MODELS / "known.py", tmp_path / "data", "--runs", "2", env=env) as started:
         yield started
