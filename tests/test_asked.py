@@ -206,10 +206,10 @@ async def test_every_request_for_a_run_keeps_it(running: Running, clock: ManualC
     await eventually(lambda: running.service.runs.position(ids[0]) is None)
     await running.service.asked.tell()
     clock.advance(PATIENCE)
+    await running.service.asked.tell()
     method, target, content, fields = KINDS[kind]
     told = {"id": ids[1], "tag": pending_field(ids[1]).decode()}
     await ask(running, method, target.format(**told), content, **{n: v.format(**told) for n, v in fields.items()})
-    await running.service.asked.tell()
     assert await ask(running, "GET", "/sleeping?x=3") == 202
     assert [running.service.runs.get(id) is not None for id in ids] == [True, True, False]
     assert await ask(running, "GET", "/sleeping?x=2", if_none_match=pending_field(ids[2]).decode()) == 429

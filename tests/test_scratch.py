@@ -26,6 +26,16 @@ def test_it_is_nobody_elses_and_gone_in_the_end(place: Path) -> None:
     second.remove()
 
 
+def test_who_took_its_own_rights_away_is_removed_too(place: Path) -> None:
+    scratch = Scratch()
+    (scratch.path / "runs" / "shut").mkdir(parents=True)
+    (scratch.path / "runs" / "shut" / "file").touch()
+    (scratch.path / "file").touch()
+    (scratch.path / "runs" / "shut").chmod(0)
+    scratch.remove()
+    assert list(place.iterdir()) == []
+
+
 def test_what_a_killed_process_has_left_is_removed_by_the_next(place: Path) -> None:
     left = place / "etagere-host-left"
     Lock(left).release(clean=False)
@@ -33,10 +43,17 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next(place: Path) -> N
     others = [place / "etagere-host-being-made", place / "etagere-demo-1"]
     for other in others:
         other.mkdir()
-    (place / "etagere-host-link").symlink_to(others[0])
+    lent = place / "lent"
+    Lock(lent).release(clean=False)
+    (place / "etagere-host-link").symlink_to(lent)
+    old = [place / "etagere-new-left", place / "etagere-host-lockless"]
+    for each in old:
+        each.mkdir()
+        os.utime(each, (0, 0))
     held = Scratch()
     scratch = Scratch()
-    assert not left.exists()
+    assert not any(each.exists() for each in (left, *old))
+    assert (lent / "lock").exists()
     assert held.path.exists()
     assert all(other.exists() for other in others)
     for each in (scratch, held):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from etagere.core.clients import Asker
 from etagere.core.lifecycle import Run
+from etagere.errors import Problem
 from etagere.logs import get_logger
 from etagere.pacer import Pacer
 from etagere.ports import Interest, RunTable
@@ -49,9 +51,13 @@ class Asked:
         await self._interest.note({id: self._pacer.told(id) for id in ids if self._runs.get(id) is not None})
 
     async def tell_before_a_start(self) -> None:
-        """Hand it over where a start may drop what nobody asks for."""
+        """Hand it over where a start may drop what nobody asks for. What stands in the way of that, the start says.
+
+        What is not abandoned yet is told of with the next batch, so a full table may refuse a start for a second more.
+        """
         if self._interest.droppable:
-            await self.tell()
+            with suppress(Problem):
+                await self.tell()
 
     async def keep_telling(self) -> None:
         """Tell it for ever, with those that somebody waits for."""

@@ -15,7 +15,7 @@ from etagere.core.representation import Failure, Ghost, Representation, Resource
 from etagere.errors import Evicted, StorageFull
 from etagere.flights import Flights
 from etagere.logs import get_logger
-from etagere.ports import Cache, Fetched, Variants
+from etagere.ports import Cache, Fetched, Holdings, Purged, Variants
 
 log = get_logger("etagere.presence")
 
@@ -59,6 +59,32 @@ class Local(Cache, Variants, Protocol):
     def know(self, found: Representation) -> None:
         """There is this result, elsewhere."""
         ...
+
+
+class Copies(Protocol):
+    """What a node has of its own of what all share."""
+
+    async def forget(self, model: str | None, before: float) -> None:
+        """This was purged; see `Holdings.purge`."""
+        ...
+
+
+class NodeHoldings:
+    """The `Holdings` of a node: those that all share. What it purges it does not serve for a moment longer itself."""
+
+    def __init__(self, shared: Holdings, copies: Copies) -> None:
+        self._shared = shared
+        self._copies = copies
+
+    async def totals(self) -> tuple[int, int]:
+        """See `Holdings.totals`."""
+        return await self._shared.totals()
+
+    async def purge(self, model: str | None, before: float) -> Purged:
+        """See `Holdings.purge`; other nodes hear of it."""
+        purged = await self._shared.purge(model, before)
+        await self._copies.forget(model, before)
+        return purged
 
 
 class NodePresence:

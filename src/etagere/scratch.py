@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
+from etagere import trees
 from etagere.lock import Lock, holder
+
+LOCK = "lock"
+MAKING_S = 3600.0
 
 _NEW, _HELD = "etagere-new-", "etagere-host-"
 
@@ -29,12 +34,30 @@ class Scratch:
 
     def remove(self) -> None:
         """Give it up."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         self._lock.release(clean=False)
 
 
 def _sweep(place: Path) -> None:
-    for left in place.glob(f"{_HELD}*"):
+    for left in (*place.glob(f"{_HELD}*"), *place.glob(f"{_NEW}*")):
         with suppress(OSError):
-            if left.stat().st_uid == os.getuid() and (left / "lock").exists() and holder(left) is None:
-                shutil.rmtree(left, ignore_errors=True)
+            about = left.lstat()
+            if about.st_uid == os.getuid() and stat.S_ISDIR(about.st_mode) and _is_left(left, about.st_mtime):
+                _remove(left)
+
+
+def _is_left(directory: Path, changed: float) -> bool:
+    if directory.name.startswith(_HELD) and (directory / LOCK).exists():
+        return holder(directory) is None
+    # It is being made, or was.
+    return time.time() - changed > MAKING_S
+
+
+def _remove(directory: Path) -> None:
+    # What is removed in part only is removed by the next, as long as there is the lock.
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            trees.remove(path)
+        elif path.name != LOCK:
+            path.unlink()
+    trees.remove(directory)

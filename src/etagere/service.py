@@ -139,7 +139,8 @@ class Service:
         """
         run = self.asked.pending(id)
         if run is None and (starting := self._starting.current(id)):
-            with suppress(*_ITS_OWN):
+            # Whoever needs a run is told by its own start.
+            with suppress(Problem):
                 run = await starting
         if run is None and not self._presence.knows(id):
             await self._presence.load(id)
@@ -218,7 +219,11 @@ class Service:
         except Problem:
             return None  # what there is may be read all the same
         run = await self._starting.join(address.id, lambda: self._submit(start, asker, self._presence.submit))
-        return None if run is None else Answer(Decision.accepted, run, started=True)
+        if run is None:
+            return None
+        # Perhaps another node was first.
+        self.asked.join(run, asker)
+        return Answer(Decision.accepted, run, started=True)
 
     async def _start(self, id: str, start: Start, asker: Asker) -> tuple[Run, bool]:
         """A new run, or the one that is being started, and whether it was this request that did."""

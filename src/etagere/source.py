@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import re
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +21,7 @@ log = get_logger("etagere")
 
 LENGTH = 8
 _OURS = Path(__file__).resolve().parent
-# To follow links takes long, and those of libraries don't matter.
-_NOT_THEIRS = re.compile(rf"{re.escape(str(Path(ast.__file__).parent))}/|{re.escape(str(_OURS))}/|.*/site-packages/")
+_PYTHONS = str(Path(ast.__file__).parent)
 
 
 class Sources:
@@ -30,8 +29,9 @@ class Sources:
 
     def __init__(self) -> None:
         names = map(_file, list(sys.modules.values()))
-        paths = {Path(name).resolve() for name in names if name and not _NOT_THEIRS.match(name)}
-        self._files = {path for path in paths if not _NOT_THEIRS.match(str(path))}
+        # pathlib would take several times as long.
+        found = {os.path.realpath(name) for name in names if name}
+        self._files = {Path(name) for name in found if not _is_library(name)}
         self._hashes: dict[Path, str] = {}
 
     def files(self, model: Model) -> list[Path]:
@@ -77,6 +77,10 @@ async def versions(registry: Registry, database: Database, settings: Settings) -
     entries = [(key, hash, access[key]) for key, hash in first.items()]
     await database.write(lambda connection: connection.executemany(keep, entries))
     return registry, {key: Access(access) for key, _, access in rows if key not in hashes}
+
+
+def _is_library(name: str) -> bool:
+    return "/site-packages/" in name or name.startswith((f"{_PYTHONS}/", f"{_OURS}/"))
 
 
 def _home(model: Model) -> Path | None:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-AGAIN_S = 5.0
-"""Longer than what is done with care in the end: a process is killed, and its run given back."""
+AGAIN_S = 15.0
+"""Longer than what is done with care in the end: a process is killed, its directory removed, and its run given back."""
 
 
 async def cancel(tasks: Collection[asyncio.Task[Any]], again: float = AGAIN_S) -> None:

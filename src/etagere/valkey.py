@@ -217,6 +217,9 @@ class Valkey:
                 await connection.connect()
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [await _reply(connection) for _ in commands]
+        except TimeoutError:
+            await connection.disconnect(nowait=True)
+            raise Late(f"there was no answer in {TIMEOUT_S:g} s") from None
         except BaseException:
             # What of the replies is read and what is not, nobody knows.
             await connection.disconnect(nowait=True)

@@ -124,6 +124,7 @@ def test_a_purge_and_a_cancellation_reach_all_nodes(pair: Pair) -> None:
     for node in (pair.first, pair.second):
         assert node.result(path).status == 200
     assert operate(pair.first, "purge", model="nap")["results"] != 0
+    assert pair.first.get(path).status == 202
     until(lambda: pair.second.get(path).status == 202, what="that the other node forgets")
     assert pair.first.result(path).status == 200
     assert pair.cluster.started("purged") == 2

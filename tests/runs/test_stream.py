@@ -98,6 +98,18 @@ async def test_what_is_small_comes_with_its_bytes_and_in_order(store: Valkey, tm
     assert await store.do("XLEN", store.key("results")) == 0
 
 
+async def test_however_many_are_deferred_what_comes_has_its_turn(store: Valkey, place: Place, tmp_path: Path) -> None:
+    results = await stream(store, place, tmp_path / "in")
+    names = [f"a{n}" for n in range(20)]
+    for name in names:
+        await results.put(ended(name, tmp_path, b"1"))
+    for _ in names:
+        await results.defer(await results.take())
+    await results.put(ended("b", tmp_path, b"2"))
+    assert (await results.take()).resource.id == "b"
+    assert [(await results.take()).resource.id for _ in names] == names
+
+
 async def test_what_is_large_and_a_second_format_come_as_files(store: Valkey, place: Place, tmp_path: Path) -> None:
     results = await stream(store, place, tmp_path / "in")
     sent = ended("a", tmp_path, bytes(INLINE_BYTES + 1))

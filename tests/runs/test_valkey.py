@@ -3,15 +3,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from tests.caches.sharing import connected
 from tests.valkey import Store
 
+from etagere.asked import Asked
 from etagere.caches.shared import SharedCache
 from etagere.core.clients import NOBODY
-from etagere.errors import OverCapacity
+from etagere.errors import OverCapacity, StorageFull
 from etagere.factory import SystemClock
+from etagere.pacer import Pacer
 from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
 from etagere.runs.rules import Rules
@@ -19,6 +22,7 @@ from etagere.runs.valkey import ValkeyRunTable
 from etagere.testing import InterestContract, PendingContract, RunTableContract, SharesContract
 from etagere.testing.samples import ManualClock, failure, representation, resource
 from etagere.valkey import Valkey, read_scripts
+from etagere.waiters import Waiters
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +102,25 @@ async def test_what_has_ended_is_not_begun_again(server: Store, clock: ManualClo
         assert table.get("a") is None
         with pytest.raises(OverCapacity):
             await table.submit(resource("a"))
+
+
+async def test_a_store_without_room_keeps_nobody_from_what_has_ended(server: Store, clock: ManualClock) -> None:
+    rules = Rules(100, lambda _: None, patience=600.0)
+    async with a_table(server, clock, rules, lambda *_: None) as table, connected(server) as store:
+        await SharedCache(store, None, clock, 60).put(resource("a"), representation("a", b"result"))
+        await table.submit(resource("b"))
+        clock.advance(600)
+        await table.note({})
+        asked = Asked(table, table, Waiters(1), Pacer({}, partial(table.places, 1), lambda *_: None, clock.now()))
+        asked.note("b")
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        try:
+            with pytest.raises(StorageFull):
+                await table.note({"b": 1.0})
+            await asked.tell_before_a_start()
+            assert await table.submit_unless_finished(resource("a"), NOBODY) is None
+        finally:
+            server.command("CONFIG", "SET", "maxmemory", "0")
 
 
 async def test_who_is_second_joins(server: Store, clock: ManualClock) -> None:

@@ -149,7 +149,8 @@ class Resources:
         address = choice.applied(address)
         conditions = _conditions(fields)
         begin, may_start = start or partial(self._bind, request), partial(self._intent.may_start, fields)
-        if conditions == UNCONDITIONAL:
+        # What was asked for here before is there by now, in most cases.
+        if start is not None and conditions == UNCONDITIONAL:
             ventured = await self._service.venture(address, begin, may_start, request.asker)
             if ventured is not None:
                 return self._accepted(address, ventured, page=choice.wanted is Wanted.page)

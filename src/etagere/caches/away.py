@@ -30,9 +30,10 @@ class AwayCache(SqliteCache):
         if len(self._away) > KNOWN:
             self._away.popitem(last=False)
 
-    def forget(self) -> None:
-        """Something was purged: nothing of what is elsewhere is known."""
+    async def forget(self, model: str | None, before: float) -> None:
+        """This was purged elsewhere; see `Holdings.purge`."""
         self._away.clear()
+        await self.holdings.purge(model, before)
 
     def get(self, id: str) -> Representation | Failure | None:
         """See `Cache.get`; what is elsewhere has neither body nor path."""

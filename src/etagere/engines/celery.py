@@ -101,7 +101,9 @@ class CeleryEngine:
 
     def wake(self, queue: str, reason: str = "") -> None:
         """Have somebody of the fleet look, once for each reason: whoever is first says so."""
-        if queue in self._queues and self._waiting(queue) and self._unsent < self._runs:
+        if self._stopped or self._unsent >= self._runs:
+            return
+        if queue in self._queues and self._waiting(queue):
             self._hold(asyncio.ensure_future(self._say(queue, reason)))
 
     def drain(self, on: bool) -> None:

@@ -26,7 +26,7 @@ from etagere.model import Registry
 from etagere.operations import Operations
 from etagere.pacer import Pacer
 from etagere.ports import Clock
-from etagere.presence import NodePresence
+from etagere.presence import NodeHoldings, NodePresence
 from etagere.runs.mirror import Mirrored
 from etagere.runs.shared_histories import SharedHistories
 from etagere.scrubber import Scrubber
@@ -109,9 +109,8 @@ async def begin(
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally, presence)
     heard.service = service
     scrubber = Scrubber(cache.stored, clock)
-    operations = Operations(
-        service, runs, shared, shared, scrubber, cache.nondeterministic, version("etagere"), cluster
-    )
+    holdings, ours = NodeHoldings(shared, cache), version("etagere")
+    operations = Operations(service, runs, holdings, shared, scrubber, cache.nondeterministic, ours, cluster)
     control = Control(settings.data, operations)
     measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
     elsewhere = shared if settings.blob_redirect else None
@@ -131,9 +130,8 @@ async def _forget(heard: _Heard, cluster: Cluster, cache: AwayCache) -> None:
         heard.purged.clear()
         try:
             last = heard.purges - known if 0 < known <= heard.purges else heard.purges
-            cache.forget()
             for model, before in await cluster.shared.purges(last):
-                await cache.holdings.purge(model, before)
+                await cache.forget(model, before)
             known = heard.purges
         except Problem as problem:
             log.warning("what was purged is not forgotten yet", reason=problem.detail)

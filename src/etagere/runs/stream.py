@@ -81,8 +81,8 @@ class ResultStream:
         self._idle_ms = int(idle * 1000)
         self._name = secrets.token_hex(8)
         self._stream = store.key("results")
-        # As read, or as deferred.
-        self._found: deque[tuple[str, Fields | Outcome]] = deque()
+        self._found: deque[tuple[str, Fields]] = deque()
+        self._deferred: deque[tuple[str, Outcome]] = deque()
         self._reading = asyncio.Lock()
         self._entries: dict[tuple[str, int], list[str]] = {}
         # What may be removed when an entry is done.
@@ -115,7 +115,7 @@ class ResultStream:
     async def defer(self, outcome: Outcome) -> None:
         """See `ResultQueue.defer`."""
         entry = self._entries[outcome.resource.id, outcome.attempt].pop()
-        self._found.append((entry, outcome))
+        self._deferred.append((entry, outcome))
 
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`."""
@@ -169,12 +169,16 @@ class ResultStream:
     async def _next(self) -> tuple[str, Fields | Outcome]:
         # One reads for all who want something.
         async with self._reading:
-            while not self._found:
-                self._news.clear()
-                await self._read()
+            while True:
                 if not self._found:
-                    await _wait(self._news, POLL_S)
-            return self._found.popleft()
+                    self._news.clear()
+                    await self._read()
+                if self._found:
+                    return self._found.popleft()
+                # However many are deferred, what comes meanwhile has its turn.
+                if self._deferred:
+                    return self._deferred.popleft()
+                await _wait(self._news, POLL_S)
 
     async def _read(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -200,7 +204,8 @@ class ResultStream:
 
     def _take_up(self, found: Any) -> None:
         # What is large takes its time, in which it looks idle.
-        known = self._coming.union((entry for entry, _ in self._found), *self._entries.values())
+        waiting = (entry for entry, _ in (*self._found, *self._deferred))
+        known = self._coming.union(waiting, *self._entries.values())
         new = ((entry, flat) for id, flat in found if (entry := id.decode()) not in known)
         self._found.extend((entry, _fields(flat)) for entry, flat in new)
 

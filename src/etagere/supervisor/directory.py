@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
+from etagere import trees
 from etagere.results import SECOND
 
 
@@ -42,20 +41,7 @@ class RunDirectory:
 
     def remove(self) -> None:
         """Remove it with everything in it; blocks."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if not self.path.exists():
-            return
-        # A model may have taken its own rights away.
-        self._open(self.path)
-        for folder, names, _ in os.walk(self.path):
-            for name in names:
-                self._open(Path(folder, name))
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _open(self, folder: Path) -> None:
-        with suppress(OSError):
-            if not folder.is_symlink():
-                folder.chmod(0o700)
+        trees.remove(self.path)
 
     def size(self) -> int:
         """The bytes of the result so far."""

@@ -1,4 +1,5 @@
--- Join the run of a resource or start one. Arguments: 3 a JSON object, see ValkeyRunTable.submit; 4 the canonical URI.
+-- Join the run of a resource or start one. Arguments: 3 a JSON object, see Rules.offer; 4 the canonical URI.
+-- With unless_finished it is not started where there is a result or a failure.
 
 local given, uri = cjson.decode(ARGV[3]), ARGV[4]
 local id = given.id
