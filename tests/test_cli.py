@@ -16,7 +16,9 @@ from pathlib import Path
 import apsw
 import pytest
 from tests.harness import Server
+from typer.testing import CliRunner
 
+from etagere import cli
 from etagere.core.canonical import resource_id
 
 MODELS = Path(__file__).parent / "models" / "conversation.py"
@@ -47,10 +49,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_help_teaches() -> None:
-    for command in ((), ("serve",), ("run",), ("check",), ("id",), ("doctor",)):
-        done = etagere(*command, "--help")
-        assert done.returncode == 0
-        assert "Usage:" in done.stdout
+    for command in ([], ["run"], ["check"], ["id"], ["doctor"], ["worker"], ["collect"]):
+        done = CliRunner().invoke(cli.app, [*command, "--help"])
+        assert (done.exit_code, "Usage:" in done.stdout) == (0, True)
     assert "TARGET" in etagere("serve", "--help").stdout
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-DEMO = Path(__file__).parents[2] / "scripts" / "demo.py"
+DEMO = Path(__file__).parents[1] / "scripts" / "demo.py"
 
 
 def load_demo():
