@@ -247,14 +247,19 @@ def ignore(reply: asyncio.Future[Any]) -> None:
     reply.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
+def _is_within(found: Any, error: str) -> bool:
+    """Whether a command of a script was refused with this: before 7.0 that is in the text of another error."""
+    return isinstance(found, ResponseError) and error in str(found)
+
+
 def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
     if reply.done():
         return
-    if isinstance(found, OutOfMemoryError):
+    if isinstance(found, OutOfMemoryError) or _is_within(found, "-OOM "):
         reply.set_exception(StorageFull("The store has no room at the moment."))
     elif isinstance(found, (StoreLost, asyncio.CancelledError)):
         reply.set_exception(found)
-    elif isinstance(found, _AWAY):
+    elif isinstance(found, _AWAY) or _is_within(found, "-READONLY "):
         reply.set_exception(lost(shown, found))
     elif isinstance(found, Exception):
         if not any(known in str(found) for known in _EXPECTED):

@@ -55,10 +55,12 @@ async def a_table(
     ready = asyncio.Event()
     following = asyncio.create_task(feed.follow(ready.set))
     await ready.wait()
-    yield ValkeyRunTable(store, SCRIPTS, mirror, feed, clock, rules, lease=FOREVER, worker="worker")
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
-    await store.close()
+    try:
+        yield ValkeyRunTable(store, SCRIPTS, mirror, feed, clock, rules, lease=FOREVER, worker="worker")
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await store.close()
 
 
 class TestValkeyRunTable(RunTableContract):
