@@ -106,7 +106,7 @@ class Etagere(Registry):
         except BaseException:
             scratch.remove()
             raise
-        return host.followed_by(scratch.remove)
+        return host.followed_by("scratch", scratch.remove)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -142,8 +142,8 @@ class Service:
             # Whoever needs a run is told by its own start.
             with suppress(Problem):
                 run = await starting
-        if run is None and not self._presence.knows(id):
-            await self._presence.load(id)
+        if run is None:
+            await self.find(id)
             run = self.asked.pending(id)
         return Seen(run, None if run else self.cache.get(id))
 

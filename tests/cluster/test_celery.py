@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cluster.processes import LEASE_S, Cluster, cluster, is_below, until
@@ -91,3 +94,25 @@ def test_a_killed_worker_of_a_fleet(parts: Cluster) -> None:
     (first if is_below(pid, first.pid) else parts.parts[-1]).kill()
     until(lambda: parts.started("a") == 2, LEASE_S + 5)
     assert node.result(path).status == 200
+
+
+def test_a_message_that_comes_when_all_is_over_holds_up_nobody() -> None:
+    """Celery waits for the thread that it gave the message to, and the event loop does not run any more."""
+    loop = asyncio.new_event_loop()
+
+    async def engine() -> celery.CeleryEngine:
+        never: Any = None  # nothing comes as far as that
+        application = celery.application("memory://")
+        return celery.CeleryEngine(
+            application, never, ["default"], 1, prefix="etagere", once=never, waiting=lambda _: {}, hosts=False
+        )
+
+    made = loop.run_until_complete(engine())
+    loop.run_until_complete(made.start())
+    loop.run_until_complete(made.stop())
+    thread = threading.Thread(target=made.received, args=("default",), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    loop.run_until_complete(asyncio.sleep(0.1))
+    loop.close()

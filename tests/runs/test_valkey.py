@@ -12,7 +12,7 @@ from tests.valkey import Store
 from etagere.asked import Asked
 from etagere.caches.shared import SharedCache
 from etagere.core.clients import NOBODY
-from etagere.errors import OverCapacity, StorageFull
+from etagere.errors import OverCapacity, StorageFull, StoreLost
 from etagere.factory import SystemClock
 from etagere.pacer import Pacer
 from etagere.runs.feed import Feed
@@ -123,6 +123,16 @@ async def test_a_store_without_room_keeps_nobody_from_what_has_ended(server: Sto
             assert await table.submit_unless_finished(resource("a"), NOBODY) is None
         finally:
             server.command("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_store_that_follows_another_is_as_good_as_lost(server: Store, clock: ManualClock) -> None:
+    async with a_table(server, clock, Rules(100, lambda _: None), lambda *_: None) as table:
+        server.command("REPLICAOF", "127.0.0.1", str(server.port + 1))
+        try:
+            with pytest.raises(StoreLost):
+                await table.submit(resource("a"))
+        finally:
+            server.command("REPLICAOF", "NO", "ONE")
 
 
 async def test_who_is_second_joins(server: Store, clock: ManualClock) -> None:

@@ -151,7 +151,7 @@ class Resources:
         begin, may_start = start or partial(self._bind, request), partial(self._intent.may_start, fields)
         # What was asked for here before is there by now, in most cases.
         if start is not None and conditions == UNCONDITIONAL:
-            ventured = await self._service.venture(address, begin, may_start, request.asker)
+            ventured = await self._service.venture(address, start, may_start, request.asker)
             if ventured is not None:
                 return self._accepted(address, ventured, page=choice.wanted is Wanted.page)
         seen = await self._service.look(address.id)

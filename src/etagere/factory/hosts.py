@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,18 +35,18 @@ log = get_logger("etagere")
 class Host:
     """A process at work, and what it takes to stop it, in order."""
 
-    def __init__(self, engine: Engine | None, *stops: Stop) -> None:
+    def __init__(self, engine: Engine | None, stops: Mapping[str, Stop]) -> None:
         self.engine = engine
         self._stops = stops
 
-    def followed_by(self, close: Callable[[], object]) -> Host:
+    def followed_by(self, name: str, close: Callable[[], object]) -> Host:
         """The same, with one thing more to do in the end."""
-        return Host(self.engine, *self._stops, parts.closing(close))
+        return Host(self.engine, {**self._stops, name: parts.closing(close)})
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what was taken and not kept is taken over by another."""
-        for number, stop in enumerate(self._stops):
-            await in_time(f"stop {number}", stop)()
+        for name, stop in self._stops.items():
+            await in_time(name, stop)()
 
 
 class _Bell:
@@ -87,7 +87,8 @@ async def work(
     cluster.told |= {"runs": settings.runs, "queues": sorted(queues), "models": sorted(registry.models)}
     renewing = parts.in_background(cluster.runs.keep_renewing)
     await engine.start()
-    return Host(engine, engine.stop, renewing, supervisor.close, cluster.close)
+    stops = {"engine": engine.stop, "renewal": renewing, "supervisor": supervisor.close, "store": cluster.close}
+    return Host(engine, stops)
 
 
 def _engine(settings: Settings, cluster: Cluster, worker: Worker, queues: Collection[str], celery: Any) -> Engine:
@@ -119,7 +120,7 @@ async def collect(registry: Registry, settings: Settings, clock: Clock) -> Host:
         max_result=settings.max_result, settled=lambda _: None,
     )  # fmt: skip
     background = parts.in_background(*[collector.collect] * COLLECTED_AT_ONCE, partial(_sweep, cluster))
-    return Host(None, background, cluster.close)
+    return Host(None, {"collector": background, "store": cluster.close})
 
 
 def _ring(news: asyncio.Event, event: str, entry: Mirrored) -> None:
