@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def test_it_is_nobody_elses_and_gone_in_the_end(place: Path) -> None:
     first.remove()
     assert list(place.iterdir()) == [second.path]
     second.remove()
+
+
+def test_what_somebody_else_has_removed_is_nobodys_concern(place: Path) -> None:
+    scratch = Scratch()
+    shutil.rmtree(scratch.path)
+    scratch.remove()
+    assert list(place.iterdir()) == []
 
 
 def test_who_took_its_own_rights_away_is_removed_too(place: Path) -> None:

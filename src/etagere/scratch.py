@@ -34,7 +34,8 @@ class Scratch:
 
     def remove(self) -> None:
         """Give it up."""
-        _remove(self.path)
+        with suppress(OSError):
+            _remove(self.path)
         self._lock.release(clean=False)
 
 
