@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -10,9 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.supervisor.bench import Watched, supervising
+from tests.supervisor.bench import Bench, Watched, supervising
 
 from etagere.core.representation import Kind
 from etagere.errors import ImportFailed, LostProcess
@@ -113,6 +115,39 @@ async def test_a_frozen_warm_process_is_ended_with_its_runs_and_started_again(tm
         assert (await bench.run("double", id="c", x=1.0)).kind is Kind.succeeded
         assert watched.gone_within(1.0)
     assert children(os.getpid()) == before
+
+
+@pytest.mark.parametrize("cancellations", [1, 2])
+@pytest.mark.parametrize("known", [True, False], ids=["its outcome known", "at work"])
+async def test_a_run_that_is_cancelled_while_its_process_ends(tmp_path: Path, known: bool, cancellations: int) -> None:
+    before, complaints = children(os.getpid()), list[dict[str, Any]]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    reached: asyncio.Future[None] = loop.create_future()
+
+    async def running(bench: Bench) -> None:
+        if not known:
+            await bench.run("waiting", report=lambda *_: reached.done() or reached.set_result(None) is None)
+        async with bench.running("double", x=1.0):
+            os.kill(warm, signal.SIGSTOP)
+            reached.set_result(None)
+
+    async with supervising("assorted", tmp_path) as bench:
+        (guard,) = children(os.getpid()) - before
+        (warm,) = children(guard)
+        run = asyncio.create_task(running(bench))
+        await reached
+        os.kill(warm, signal.SIGSTOP)
+        for _ in range(cancellations):
+            run.cancel()
+            await asyncio.wait([run], timeout=0.1)
+            assert not run.done(), "its process may be there"
+        os.kill(warm, signal.SIGKILL)
+        with pytest.raises((asyncio.CancelledError, LostProcess)):
+            await run
+    del run
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_warm_process_that_is_stopped_for_a_moment_goes_on(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ class Attempt:
             await asyncio.wait([process.ended, self._known], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             process.stop()
+            # Told so again, it has had its moment's grace.
             await asyncio.wait([process.ended])
             raise
         finally:

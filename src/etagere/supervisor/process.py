@@ -58,12 +58,20 @@ class Process:
         self._loop.call_later(seconds + _HOPELESS_SECONDS, self.lose, "its process cannot be killed")
 
     async def end(self) -> None:
-        """Kill it, and return when it is gone. How it ended does not matter any more."""
+        """Kill it, and return when it is gone, cancelled or not. How it ended does not matter any more."""
         self._stopping = True
         self._signal(signal.SIGKILL)
-        await asyncio.wait([self.ended], timeout=_HOPELESS_SECONDS)
-        self.lose("its process cannot be killed")
+        hopeless = self._loop.call_later(_HOPELESS_SECONDS, self.lose, "its process cannot be killed")
+        told: asyncio.CancelledError | None = None
+        while not self.ended.done():
+            try:
+                await asyncio.wait([self.ended])
+            except asyncio.CancelledError as cancelled:
+                told = cancelled
+        hopeless.cancel()
         self.ended.exception()
+        if told is not None:
+            raise told
 
     def started(self, pid: int) -> None:
         """It runs under this id."""

@@ -108,10 +108,10 @@ class Supervisor:
             Fifo(directory.path / "output", attempt.output.feed) as output,
         ):
             process = await self._warm.run(order.resource.model, directory.path, order.trace)
-            status = await attempt.supervise(process, renew)
-            events.drain()
-            output.drain()
             try:
+                status = await attempt.supervise(process, renew)
+                events.drain()
+                output.drain()
                 end = attempt.conclude(status)
                 yield Outcome(
                     order.resource,
