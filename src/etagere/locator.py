@@ -16,7 +16,7 @@ from etagere.errors import Retired, UnknownFormat, UnknownId, UnknownModel, Unkn
 from etagere.flights import Flights
 from etagere.model import Model, Registry
 from etagere.parameters import Bound
-from etagere.ports import Cache, RunTable
+from etagere.ports import HERE, Cache, Presence, RunTable
 from etagere.reach import Reach
 
 LONG_QUERY = 4096
@@ -66,7 +66,8 @@ class Address:
 class Locator:
     """Finds the resources of the models that a client can reach; for what is beyond that, it finds nothing.
 
-    `memo_size` bounds the memo of request targets; `retired` are keys of versions that were served once.
+    `memo_size` bounds the memo of request targets; `retired` are keys of versions that were served once. Of theirs it
+    looks at the result, which `presence` brings.
     """
 
     def __init__(
@@ -77,11 +78,13 @@ class Locator:
         *,
         memo_size: int,
         retired: frozenset[str] = frozenset(),
+        presence: Presence = HERE,
     ) -> None:
         self.registry = registry
         self._runs = runs
         self._cache = cache
         self._retired = retired
+        self._presence = presence
         self._memo: OrderedDict[bytes, Address] = OrderedDict()
         self._memo_size = memo_size
         self._hidden: dict[str, tuple[str, str]] = {}
@@ -113,7 +116,8 @@ class Locator:
         # What is parsed in a thread is parsed once for all who ask meanwhile.
         resolving = resolve() if len(query) < LONG_QUERY else self._resolving.join((reach, key), resolve)
         address, resource = await resolving
-        self._memo[_private_key(key, address.tenant) if address.tenant else key] = address
+        if not address.retired:
+            self._memo[_private_key(key, address.tenant) if address.tenant else key] = address
         if len(self._memo) > self._memo_size:
             self._memo.popitem(last=False)
         return address, _already(resource) if resource else partial(self.bind, path, query, reach)
@@ -213,7 +217,10 @@ class Locator:
             # Its parameters are not known any more, so only the canonical spelling leads to a result.
             name, _, version = key.partition("@")
             uri = resource_uri(name, version, query.decode("latin-1"), reach.tenant_for(key))
-            return self._retired_address(resource_id(uri), key, reach), None
+            id = resource_id(uri)
+            if not self._presence.knows(id):
+                await self._presence.load(id)
+            return self._retired_address(id, key, reach), None
         resource = await _bound(model, query, reach.tenant_for(model.key))
         return _address(resource.id, model, reach, immutable=pinned, fixed=format, base=base), resource
 

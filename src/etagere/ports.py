@@ -341,6 +341,22 @@ class Presence(Protocol):
         ...
 
 
+class _Here:
+    """The `Presence` of a single service: what it has not is nowhere."""
+
+    def knows(self, id: str) -> bool:
+        return True
+
+    async def load(self, id: str) -> None:
+        pass
+
+    async def submit(self, resource: Resource, asker: Asker) -> Run | None:
+        return None
+
+
+HERE = _Here()
+
+
 class Elsewhere(Protocol):
     """Where clients can fetch large results by themselves."""
 

@@ -22,7 +22,7 @@ from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
-from etagere.ports import Cache, Clock, Engine, Presence, RunTable
+from etagere.ports import HERE, Cache, Clock, Engine, Presence, RunTable
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
@@ -32,22 +32,6 @@ _ITS_OWN = (ShareExhausted, QuotaExhausted)
 _Submit = Callable[[Resource, Asker], Awaitable[Run | None]]
 
 log = get_logger("etagere.service")
-
-
-class _Here:
-    """The presence of a single service: what it has not is nowhere."""
-
-    def knows(self, id: str) -> bool:
-        return True
-
-    async def load(self, id: str) -> None:
-        pass
-
-    async def submit(self, resource: Resource, asker: Asker) -> Run | None:
-        return None
-
-
-HERE = _Here()
 
 
 class Seen(NamedTuple):

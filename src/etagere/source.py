@@ -7,17 +7,10 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from etagere.config import Settings
-from etagere.core.clients import Access
-from etagere.database import Database
-from etagere.logs import get_logger
-from etagere.model import Model, Registry
-
-log = get_logger("etagere")
+from etagere.model import Model
 
 LENGTH = 8
 _OURS = Path(__file__).resolve().parent
@@ -56,27 +49,6 @@ class Sources:
                 digest.update(_meaning(path))
             self._hashes[home] = digest.hexdigest()[:LENGTH]
         return self._hashes[home]
-
-
-async def versions(registry: Registry, database: Database, settings: Settings) -> tuple[Registry, Mapping[str, Access]]:
-    """The registry under the versions to serve; and the keys of versions that were served once, and their access."""
-    sources = Sources()
-    if settings.dev:
-        return registry.with_versions(lambda model: f"{model.version}.{sources.hash(model)}"), {}
-    rows = database.rows("SELECT model, hash, access FROM source")
-    known: dict[str, str] = {key: hash for key, hash, _ in rows}
-    # The hash of a source depends on the Python that read it, so one of another cannot be compared.
-    python = f"{sys.version_info.major}.{sys.version_info.minor}:"
-    hashes = {key: python + sources.hash(model) for key, model in registry.models.items()}
-    first = {key: old if (old := known.get(key, "")).startswith(python) else found for key, found in hashes.items()}
-    for key, found in hashes.items():
-        if first[key] != found:
-            log.warning("the model's source changed and its version did not: old results go on being served", model=key)
-    access = {key: model.options.access or settings.access for key, model in registry.models.items()}
-    keep = "INSERT OR REPLACE INTO source (model, hash, access) VALUES (?, ?, ?)"
-    entries = [(key, hash, access[key]) for key, hash in first.items()]
-    await database.write(lambda connection: connection.executemany(keep, entries))
-    return registry, {key: Access(access) for key, _, access in rows if key not in hashes}
 
 
 def _is_library(name: str) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from etagere import front, source
+from etagere import front, versions
 from etagere.asked import Asked
 from etagere.caches.prints import SqlitePrints
 from etagere.caches.sqlite import SqliteCache
@@ -30,6 +30,7 @@ from etagere.ports import Clock
 from etagere.runs.histories import Histories
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
+from etagere.runs.versions import Versions
 from etagere.scrubber import Scrubber
 from etagere.service import Service
 from etagere.supervisor.supervisor import Supervisor
@@ -77,7 +78,7 @@ async def begin(
         StartError: the models do not import, or keys cannot be read.
     """
     identity = front.identity(settings, clock, identify)
-    registry, retired = await source.versions(registry, database, settings)
+    registry, retired = await versions.publish(registry, Versions(database), settings)
     ended = _Ended(Waiters(settings.max_waiting))
     runs = _run_table(registry, settings, database, clock, ended)
     outbox, prints = Outbox(database), SqlitePrints(database)
@@ -91,7 +92,7 @@ async def begin(
     tally, largest = Tally(), settings.max_result
     collector = Collector(registry, outbox, cache, runs, clock, pacer, tally, max_result=largest, settled=ended.settled)
     asked = Asked(runs, runs, ended.waiters, pacer)
-    locator = parts.locator(registry, settings, runs, cache, frozenset(retired))
+    locator = parts.locator(registry, settings, runs, cache, retired)
     deriver = parts.deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, ended.waiters, pacer, asked, tally)
     scrubber = Scrubber(cache.stored, clock)

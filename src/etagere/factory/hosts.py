@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from etagere import versions
 from etagere.collector import Collector
 from etagere.config import Settings
 from etagere.core.tally import Tally
@@ -20,6 +21,8 @@ from etagere.pacer import Pacer
 from etagere.ports import Clock, Engine
 from etagere.runs.mirror import Mirrored
 from etagere.runs.shared_histories import SharedHistories
+from etagere.runs.shared_versions import SharedVersions
+from etagere.source import Sources
 from etagere.traces import UNTRACED
 from etagere.worker import Worker
 
@@ -75,6 +78,7 @@ async def work(
     await supervisor.start()
     try:
         await cluster.open()
+        versions.compare(registry, await SharedVersions(cluster.store).load(), Sources())
     except BaseException:
         await supervisor.close()
         raise

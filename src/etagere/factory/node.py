@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from etagere import front, source
+from etagere import front, versions
 from etagere.asked import Asked
 from etagere.caches.away import AwayCache
 from etagere.config import Settings
@@ -29,6 +29,7 @@ from etagere.ports import Clock
 from etagere.presence import NodeHoldings, NodePresence
 from etagere.runs.mirror import Mirrored
 from etagere.runs.shared_histories import SharedHistories
+from etagere.runs.shared_versions import SharedVersions
 from etagere.scrubber import Scrubber
 from etagere.service import Service
 from etagere.waiters import Waiters
@@ -91,20 +92,20 @@ async def begin(
         StartError: the store cannot be used, or keys cannot be read.
     """
     identity = front.identity(settings, clock, identify)
-    registry, retired = await source.versions(registry, database, settings)
     waiters, tally = Waiters(settings.max_waiting), Tally()
     heard = _Heard(waiters, tally)
     cluster = Cluster(registry, settings, clock, "node", heard.run, heard.pulse)
     await cluster.open()
+    registry, retired = await versions.publish(registry, SharedVersions(cluster.store), settings)
     runs, shared = cluster.runs, cluster.shared
     cache = AwayCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
     histories = await SharedHistories(cluster.store).load(registry.models)
     heard.pacer = pacer = Pacer(histories, cluster.places, lambda model, history: None, clock.now(), runs.waiting)
     asked = Asked(runs, runs, waiters, pacer)
-    locator = parts.locator(registry, settings, runs, cache, frozenset(retired))
-    deriver = parts.deriver(settings, cache)
     presence = NodePresence(runs, cache, shared, settings.data / "incoming", away=settings.blob_redirect)
     cache.bring = presence.bring
+    locator = parts.locator(registry, settings, runs, cache, retired, presence)
+    deriver = parts.deriver(settings, cache)
     engine = Elsewhere(cluster.store)
     service = Service(locator, runs, cache, engine, clock, deriver, waiters, pacer, asked, tally, presence)
     heard.service = service

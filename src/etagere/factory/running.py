@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from etagere.formats.converter import Converter
 from etagere.locator import Locator
 from etagere.logs import get_logger
 from etagere.model import Registry
-from etagere.ports import Cache, Clock, RunTable, Variants
+from etagere.ports import HERE, Cache, Clock, Presence, RunTable, Variants
 from etagere.service import Service
 from etagere.supervisor import program
 from etagere.supervisor.supervisor import Supervisor
@@ -101,10 +101,18 @@ def traced(
     return Traced(application, tracing.tracer)
 
 
-def locator(registry: Registry, settings: Settings, runs: RunTable, cache: Cache, retired: frozenset[str]) -> Locator:
+def locator(
+    registry: Registry,
+    settings: Settings,
+    runs: RunTable,
+    cache: Cache,
+    retired: Collection[str],
+    presence: Presence = HERE,
+) -> Locator:
     """What finds resources; `retired` are keys of versions that were served once."""
     # Twice the runs that may be pending, so that a ping of any of them is never parsed again.
-    return Locator(registry, runs, cache, memo_size=max(10_000, 2 * settings.max_pending), retired=retired)
+    size = max(10_000, 2 * settings.max_pending)
+    return Locator(registry, runs, cache, memo_size=size, retired=frozenset(retired), presence=presence)
 
 
 def deriver(settings: Settings, variants: Variants) -> Deriver:
