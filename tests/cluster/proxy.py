@@ -1,11 +1,11 @@
-"""A TCP proxy that can be told to cut, to hold back, or to delay what goes through it."""
+"""A TCP proxy that can be told to cut, to hold back, to delay, or to say twice what goes through it."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 
 
 class Proxy:
@@ -14,6 +14,9 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.port = 0
         self.delay = 0.0
+        # After how many seconds the target is told again, on another connection, what clients say; None: never. That
+        # counts for connections that are made from now on, as a relay does that sends again what it is not sure of.
+        self.again: float | None = None
         self._target = target
         self._flowing = asyncio.Event()
         self._pipes: set[asyncio.Task[None]] = set()
@@ -71,23 +74,41 @@ class Proxy:
         except OSError:
             writer.close()
             return
-        for source, sink in ((reader, back), (there, writer)):
-            pipe = asyncio.ensure_future(self._pipe(source, sink))
-            self._pipes.add(pipe)
-            pipe.add_done_callback(self._pipes.discard)
+        echo = None if self.again is None else await asyncio.open_connection("127.0.0.1", self._target)
+        self._begin(self._pipe(reader, back, echo[1] if echo else None))
+        self._begin(self._pipe(there, writer))
+        if echo:
+            self._begin(_swallow(echo[0]))
 
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    def _begin(self, pipe: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(pipe)
+        self._pipes.add(task)
+        task.add_done_callback(self._pipes.discard)
+
+    async def _pipe(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, echo: asyncio.StreamWriter | None = None
+    ) -> None:
         try:
             while data := await source.read(65536):
                 await self._flowing.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 sink.write(data)
+                if echo is not None and self.again is not None:
+                    self._loop.call_later(self.again, echo.write, data)
                 await sink.drain()
         except OSError:
             pass
         finally:
             sink.close()
+            if echo is not None:
+                echo.close()
+
+
+async def _swallow(source: asyncio.StreamReader) -> None:
+    with suppress(OSError):
+        while await source.read(65536):
+            pass
 
 
 @contextmanager

@@ -216,6 +216,24 @@ def test_a_slow_and_a_broken_line(parts: Cluster) -> None:
         node.stop()
 
 
+def test_a_line_that_says_all_twice(parts: Cluster) -> None:
+    """Starts, claims, renewals and outcomes that are repeated late, by whoever is between, change nothing but time."""
+    names = [f"twice{number}" for number in range(4)]
+    with proxy(parts.store.port) as between:
+        between.again = 0.05
+        node, _, collector = (begin(ETAGERE_STORE=between.url) for begin in (parts.node, parts.worker, parts.collector))
+        for name in names:
+            assert node.get(f"/nap?name={name}&seconds=0.5").status == 202
+        for name in names:
+            assert node.result(f"/nap?name={name}&seconds=0.5").status == 200
+        # A claim that is repeated has an answer that nobody hears: what it took waits for a lease, and is begun once.
+        assert [parts.started(name) for name in names] == [1] * len(names)
+        assert node.get(f"/nap?name={names[0]}&seconds=0.5").status == 200
+        assert "Traceback" not in node.log + collector.log
+        node.stop()
+        collector.stop()
+
+
 def test_a_stopped_worker_gives_its_run_back(parts: Cluster, node: Part) -> None:
     """At once, and without a mark against it."""
     workers = [parts.worker(), parts.worker()]
