@@ -65,10 +65,10 @@ class Etagere(Registry):
             await self.stop()
             raise
 
-    def drain(self) -> None:
+    def wind_down(self) -> None:
         """Get ready to stop: start nothing more, and have clients that wait answered now."""
         if self._running is not None:
-            self._running.service.drain()
+            self._running.service.wind_down()
 
     async def stop(self) -> None:
         """Stop the runs under way, which are queued again, and close the data directory."""
@@ -89,15 +89,24 @@ class Etagere(Registry):
         finally:
             await self.stop()
 
+    def check(self, settings: Mapping[str, Any]) -> Settings:
+        """The settings of a worker in the fleet of a Celery application.
+
+        Raises:
+            StartError: they are not valid.
+        """
+        given = Settings.layered(self.defaults, settings)
+        if given.store is None:
+            raise StartError("There is no store that is shared with others: the setting store says where.")
+        return given
+
     async def work(self, celery: Any, settings: Mapping[str, Any]) -> Host:
         """Run the models for the nodes that share a store, in the fleet of a Celery application; see `engines.celery`.
 
         Raises:
             StartError: the store cannot be used, or the models do not import.
         """
-        given = Settings.layered(self.defaults, settings)
-        if given.store is None:
-            raise StartError("There is no store that is shared with others: the setting store says where.")
+        given = self.check(settings)
         if "data" in settings:
             return await begin_working(self, given, celery)
         scratch = Scratch()
@@ -106,7 +115,7 @@ class Etagere(Registry):
         except BaseException:
             scratch.remove()
             raise
-        return host.followed_by("scratch", scratch.remove)
+        return host.followed_by(scratch.remove)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

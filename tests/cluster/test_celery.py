@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +98,67 @@ def test_a_killed_worker_of_a_fleet(parts: Cluster) -> None:
     (first if is_below(pid, first.pid) else parts.parts[-1]).kill()
     until(lambda: parts.started("a") == 2, LEASE_S + 5)
     assert node.result(path).status == 200
+
+
+SITE = """
+from celery import Celery
+from etagere.engines.celery import install
+from models import app as models
+
+app = Celery("site", broker={broker!r})
+
+
+@app.task
+def its_own(name):
+    models.models["nap@1"].function(name=name)
+
+
+install(app, models, store={store!r}, lease={lease}, runs=2{more})
+"""
+
+
+@contextmanager
+def site(parts: Cluster, broker: Store, more: str = "") -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A worker of a Celery application that has the models, too, and its log."""
+    code = SITE.format(broker=broker.url, store=parts.store.url, lease=LEASE_S, more=more)
+    Path(parts.directory, "site_tasks.py").write_text(code)
+    Path(parts.directory, "models.py").write_text(parts.target.read_text())
+    parts.target = parts.directory / "models.py"
+    command = [sys.executable, "-m", "celery", "-A", "site_tasks", "worker", "-Q", "celery,etagere.default"]
+    options = ["--pool", "threads", "--concurrency", "2", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    environment = {**os.environ, **parts.settings, "STARTS": str(parts.starts)}
+    path = parts.directory / "celery.log"
+    with path.open("wb") as log:
+        worker = subprocess.Popen(
+            [*command, *options], cwd=parts.directory, env=environment, stdout=log, stderr=log, text=True
+        )
+        try:
+            yield worker, path
+        finally:
+            worker.kill()
+            worker.wait()
+
+
+def test_an_application_whose_store_is_away_hosts_runs_when_it_is_back(parts: Cluster, broker: Store) -> None:
+    parts.store.kill()
+    with site(parts, broker) as (worker, log):
+        until(lambda: "no runs are taken" in log.read_text(), what="that it says so")
+        send = "from site_tasks import its_own; its_own.delay('own')"
+        environment = {**os.environ, **parts.settings}
+        subprocess.run([sys.executable, "-c", send], cwd=parts.directory, env=environment, check=True, timeout=30)
+        until(lambda: parts.ended("own") == 1, what="its own task")
+        parts.store.start()
+        node, _ = parts.node(), parts.collector()
+        assert node.result("/nap?name=a").status == 200
+        worker.terminate()
+        assert worker.wait(30) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_an_application_whose_settings_are_wrong_does_not_start(parts: Cluster, broker: Store) -> None:
+    with site(parts, broker, ", rnus=1") as (worker, log):
+        assert worker.wait(30) != 0
+        assert "there is no setting rnus" in log.read_text()
 
 
 def test_a_message_that_comes_when_all_is_over_holds_up_nobody() -> None:

@@ -29,6 +29,7 @@ POLL_S = 2.0
 EXPIRES_S = 60.0
 """A message that nobody has taken for so long is dropped: whoever polls sends another."""
 AGAIN_S = 1.0
+BEGIN_AGAIN_S = 5.0
 STOP_S = 5.0
 
 Once = Callable[[str, float], Awaitable[bool]]
@@ -105,10 +106,6 @@ class CeleryEngine:
             return
         if queue in self._queues and self._waiting(queue):
             self._hold(asyncio.ensure_future(self._say(queue, reason)))
-
-    def drain(self, on: bool) -> None:
-        """See `Engine.drain`."""
-        self._worker.draining = on
 
     async def stop(self) -> None:
         """See `Engine.stop`."""
@@ -249,6 +246,14 @@ def install_task(celery: Celery, received: Callable[[str], None]) -> None:
 class Works(Protocol):
     """An application whose models can be run for others: `Etagere`."""
 
+    def check(self, settings: Mapping[str, Any]) -> object:
+        """See that these settings do for that.
+
+        Raises:
+            StartError: they do not.
+        """
+        ...
+
     async def work(self, celery: Celery, settings: Mapping[str, Any]) -> Hosting:
         """Begin to run them, in the fleet of a Celery application."""
         ...
@@ -272,8 +277,13 @@ def install(celery: Celery, application: Works, **settings: Any) -> None:
 
     `settings` are those of Etagere, `store` among them. Its workers take wake-ups from queues of the broker that are
     called `<namespace>.<queue>`, `etagere.default` if nothing else was said, so they are to consume those: `celery -A
-    … worker -Q celery,etagere.default --pool threads`. A process of the pool `prefork` runs one at a time.
+    … worker -Q celery,etagere.default --pool threads`. A process of the pool `prefork` runs one at a time. While the
+    store is away, a worker of the fleet does its other tasks and looks for it again and again.
+
+    Raises:
+        StartError: the settings are not valid.
     """
+    application.check(settings)
     host = _Host(celery, application, settings)
     install_task(celery, host.received)
     # Weak references would be gone when this returns.
@@ -291,6 +301,7 @@ class _Host:
         self._application = application
         self._settings = dict(settings)
         self._hosting: Hosting | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # A pool's processes are not told of a shutdown, which waits for them: they read the end of this.
         self._ending, self._living = os.pipe()
@@ -318,23 +329,38 @@ class _Host:
         self.stop()
 
     def _end(self) -> None:
-        assert self._loop is not None
-        self._loop.remove_reader(self._ending)
+        asyncio.get_running_loop().remove_reader(self._ending)
         threading.Thread(target=self.stop, daemon=True).start()
 
     def stop(self, **_: Any) -> None:
         """Runs under way go back to the queue."""
-        hosting, loop = self._hosting, self._loop
-        if hosting is None or loop is None:
+        loop, self._loop = self._loop, None
+        if loop is None:
             return
-        self._hosting = None
         with suppress(FutureTimeout):
-            asyncio.run_coroutine_threadsafe(hosting.stop(), loop).result(STOP_S)
+            asyncio.run_coroutine_threadsafe(self._halt(), loop).result(STOP_S)
         loop.call_soon_threadsafe(loop.stop)
 
     def _start(self, settings: Mapping[str, Any]) -> None:
         self._loop = loop = asyncio.new_event_loop()
         # What it starts is to live as long as the thread that has started it.
         threading.Thread(target=loop.run_forever, name="etagere", daemon=True).start()
-        begin = self._application.work(self._celery, settings)
-        self._hosting = asyncio.run_coroutine_threadsafe(begin, loop).result()
+        loop.call_soon_threadsafe(self._begin_soon, settings)
+
+    def _begin_soon(self, settings: Mapping[str, Any]) -> None:
+        self._beginning = asyncio.ensure_future(self._begin(settings))
+
+    async def _begin(self, settings: Mapping[str, Any]) -> None:
+        """Begin, however long that takes: nobody starts a fleet again because a store was away for a moment."""
+        while self._hosting is None:
+            try:
+                self._hosting = await self._application.work(self._celery, settings)
+            except Exception as error:
+                log.error("no runs are taken, which is tried again", reason=str(error), seconds=BEGIN_AGAIN_S)
+                await asyncio.sleep(BEGIN_AGAIN_S)
+
+    async def _halt(self) -> None:
+        if self._beginning is not None:
+            await cancel([self._beginning])
+        if self._hosting is not None:
+            await self._hosting.stop()
