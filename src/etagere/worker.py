@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,7 @@ log = get_logger("etagere.worker")
 
 _QUIET = (Kind.succeeded, Kind.refused)
 _LONGEST_OUTPUT = 2000
+_REMEMBERED = 1000
 
 
 class _Stale(Exception):
@@ -34,7 +36,8 @@ class Worker:
     """Works off queues of the run table, one attempt at a time for each caller of `work`.
 
     What happened to a run is recorded before it is logged, so that a broken log costs nothing but the log.
-    `cancelled` is told the id of each run that ends without an outcome. While `draining`, no attempt is begun.
+    `cancelled` is told the id of each run that ends without an outcome. While `draining`, no attempt is begun. Where
+    there are other workers, `leave` is told the model (`name@version`) that is left to them: this one has another.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Worker:
         *,
         cancelled: Callable[[str], None],
         traces: Traces = UNTRACED,
+        leave: Callable[[str], None] | None = None,
     ) -> None:
         self._registry = registry
         self._runs = runs
@@ -57,6 +61,8 @@ class Worker:
         self._prints = prints
         self._cancelled = cancelled
         self._traces = traces
+        self._leave_model = leave
+        self._refused: OrderedDict[str, None] = OrderedDict()
         self.draining = False
 
     async def work(self, queues: Collection[str]) -> None:
@@ -70,15 +76,12 @@ class Worker:
             order = self._order(run, resource, span.traceparent)
             # Without a fraction a report is the renewal of the attempt.
             report = partial(self._runs.report, run.id, run.attempt)
-            async with self._supervisor.run(order, report, report) as outcome:
-                await self._results.put(outcome)
+            async with self._supervisor.run(order, report, report) as found:
+                outcome = await self._results.put(found)
                 _tell(run, outcome)
                 span.tell(str(outcome.kind), failed=outcome.kind not in _QUIET)
         except _Stale as stale:
-            span.tell("cancelled", failed=False)
-            await self._runs.advance(run.id, Event.cancel, run.attempt)
-            self._cancelled(run.id)
-            log.warning("run cancelled", id=run.id, model=run.model, reason=str(stale))
+            await self._refuse(run, str(stale), span)
         except Crashed as crash:
             span.tell("crashed", failed=True)
             await self._put_back(run, resource, Event.crash, crash.detail, crash.output)
@@ -115,6 +118,22 @@ class Worker:
         if today.id != run.id:
             raise _Stale(f"its parameters are now those of {today.id}: the model changed, and its version did not")
         return Order.of(model, bound, run.attempt, resource.tenant, trace)
+
+    async def _refuse(self, run: Run, reason: str, span: Attempted) -> None:
+        """Cancel it, as a relic of another source; if it is asked for again, it is this source that is another."""
+        if self._leave_model is None or run.id not in self._refused:
+            self._refused[run.id] = None
+            if len(self._refused) > _REMEMBERED:
+                self._refused.popitem(last=False)
+            span.tell("cancelled", failed=False)
+            await self._runs.advance(run.id, Event.cancel, run.attempt)
+            self._cancelled(run.id)
+            log.warning("run cancelled", id=run.id, model=run.model, reason=reason)
+            return
+        span.tell("released", failed=False)
+        self._leave_model(run.model)
+        await self._runs.advance(run.id, Event.release, run.attempt)
+        log.error("this worker has another model than the nodes: its runs are left to others", model=run.model)
 
     async def _leave(self, run: Run) -> None:
         current = self._runs.get(run.id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.processes import Cluster, Part, cluster, until
+from tests.otlp import Collector
 from tests.valkey import Store
 
 AWAY = ["gone", "silent"]
@@ -72,3 +75,21 @@ def test_without_the_broker(tmp_path: Path, how: str) -> None:
                 assert stopped(parts) == [0, 0]
     finally:
         broker.stop()
+
+
+def test_a_worker_sends_its_last_traces(tmp_path: Path) -> None:
+    with cluster(tmp_path) as parts, Collector() as traces:
+        node, worker = parts.node(), parts.worker(**traces.env | {"OTEL_BSP_SCHEDULE_DELAY": "60000"})
+        assert node.get("/nap?name=a&seconds=600").status == 202
+        until(lambda: parts.started("a") == 1)
+        assert worker.stop() == 0
+        span = traces.one(lambda span: span.name == "run nap@1")
+        assert span.attributes["etagere.outcome"] == "released"
+
+
+def test_a_worker_without_models_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("import etagere\n\napp = etagere.Etagere()\n")
+    command = [sys.executable, "-m", "etagere", "worker", str(tmp_path / "empty.py"), "--store", "redis://127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "There are no models here" in done.stderr

@@ -22,6 +22,7 @@ def area(radius: float) -> bytes:
 """
 NEWER = MODEL.replace('version="1"', 'version="2"')
 ANOTHER_PI = MODEL.replace("{3 *", "{4 *")
+OTHER_PARAMETERS = MODEL.replace("radius: float", "radius: float, height: float = 1.0")
 WARNING = "the model's source changed and its version did not"
 
 
@@ -70,3 +71,23 @@ def test_who_has_another_source_of_the_same_version_says_so(parts: Cluster) -> N
     others = [parts.node(), parts.worker()]
     assert [part.stop() for part in same + others] == [0] * 4
     assert [WARNING in part.log for part in same + others] == [False, False, True, True]
+
+
+def test_a_worker_that_has_other_parameters_leaves_the_runs_to_those_that_have_not(parts: Cluster) -> None:
+    node, _ = parts.node(), parts.collector()
+    paths = [f"/area?radius={radius}" for radius in range(3)]
+    right = parts.target
+    parts.target = right.with_name("other.py")
+    parts.target.write_text(OTHER_PARAMETERS)
+    wrong = parts.worker()
+
+    def left() -> bool:
+        assert {node.get(path).status for path in paths} == {202}
+        return "its runs are left to others" in wrong.log
+
+    until(left)
+    parts.target = right
+    parts.worker()
+    assert [node.result(path).status for path in paths] == [200] * 3
+    # It may have had as many as it runs at once.
+    assert wrong.log.count("its runs are left to others") <= 2

@@ -125,6 +125,18 @@ async def test_a_store_without_room_keeps_nobody_from_what_has_ended(server: Sto
             server.command("CONFIG", "SET", "maxmemory", "0")
 
 
+async def test_a_worker_claims_of_the_models_that_it_has_and_no_others(server: Store, clock: ManualClock) -> None:
+    rules = Rules(100, lambda _: None, models=["heat@1", "other@1"])
+    async with a_table(server, clock, rules, lambda *_: None) as table:
+        for id in ("a", "b"):
+            await table.submit(resource(id))
+        assert await table.claim(["default"]) is not None
+        assert table.leave("heat@1") == ["other@1"]
+        assert await table.claim(["default"]) is None
+        assert table.leave("other@1") == []
+        assert await table.claim(["default"]) is None, "none is not any"
+
+
 async def test_a_store_that_follows_another_is_as_good_as_lost(server: Store, clock: ManualClock) -> None:
     async with a_table(server, clock, Rules(100, lambda _: None), lambda *_: None) as table:
         server.command("REPLICAOF", "127.0.0.1", str(server.port + 1))

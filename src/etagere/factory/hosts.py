@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from etagere.collector import Collector
 from etagere.config import Settings
 from etagere.core.tally import Tally
 from etagere.engines.local import LocalEngine
+from etagere.errors import StartError
 from etagere.factory import running as parts
 from etagere.factory.cluster import Cluster, is_work
-from etagere.factory.running import Stop, in_time
+from etagere.factory.running import in_time
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
@@ -36,20 +38,22 @@ log = get_logger("etagere")
 
 
 class Host:
-    """A process at work, and what it takes to stop it, in order."""
+    """A process at work; `stops` is what it takes to stop it."""
 
-    def __init__(self, engine: Engine | None, stops: Mapping[str, Stop]) -> None:
+    def __init__(self, engine: Engine | None, stops: AsyncExitStack) -> None:
         self.engine = engine
         self._stops = stops
 
-    def followed_by(self, name: str, close: Callable[[], object]) -> Host:
+    def followed_by(self, close: Callable[[], object]) -> Host:
         """The same, with one thing more to do in the end."""
-        return Host(self.engine, {**self._stops, name: parts.closing(close)})
+        stops = AsyncExitStack()
+        stops.callback(close)
+        stops.push_async_callback(self.stop)
+        return Host(self.engine, stops)
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what was taken and not kept is taken over by another."""
-        for name, stop in self._stops.items():
-            await in_time(name, stop)()
+        await self._stops.aclose()
 
 
 class _Bell:
@@ -69,30 +73,38 @@ async def work(
     """Run the models, as many runs at once as the settings say; in the fleet of a Celery application, if one is given.
 
     Raises:
-        StartError: the store cannot be used, or the models do not import.
+        StartError: there are no models or they do not import, or the store cannot be used.
     """
+    if not registry.models:
+        raise StartError("There are no models here, so there is nothing to work off.")
     bell = _Bell()
     cluster = Cluster(registry, settings, clock, "worker", bell, models=registry.models)
     queues = set(settings.queues) or parts.queues(registry)
-    supervisor = parts.supervisor(registry, settings, clock)
-    await supervisor.start()
-    try:
+    async with AsyncExitStack() as stops:
+        if tracing is not None:
+            stops.push_async_callback(in_time("traces", tracing.close))
+        supervisor = parts.supervisor(registry, settings, clock)
+        stops.push_async_callback(in_time("supervisor", supervisor.close))
+        await supervisor.start()
+        stops.push_async_callback(in_time("store", cluster.close))
         await cluster.open()
         versions.compare(registry, await SharedVersions(cluster.store).load(), Sources())
-    except BaseException:
-        await supervisor.close()
-        raise
-    results = cluster.stream(settings.data / "incoming", asyncio.Event())
-    traces = tracing or UNTRACED
-    worker = Worker(
-        registry, cluster.runs, results, supervisor, clock, cluster.shared, cancelled=lambda _: None, traces=traces
-    )
-    bell.engine = engine = _engine(settings, cluster, worker, queues, celery)
-    cluster.told |= {"runs": settings.runs, "queues": sorted(queues), "models": sorted(registry.models)}
-    renewing = parts.in_background(cluster.runs.keep_renewing)
-    await engine.start()
-    stops = {"engine": engine.stop, "renewal": renewing, "supervisor": supervisor.close, "store": cluster.close}
-    return Host(engine, stops)
+        results = cluster.stream(settings.data / "incoming", asyncio.Event())
+        worker = Worker(
+            registry, cluster.runs, results, supervisor, clock, cluster.shared,
+            cancelled=lambda _: None, traces=tracing or UNTRACED, leave=partial(_leave, cluster),
+        )  # fmt: skip
+        bell.engine = engine = _engine(settings, cluster, worker, queues, celery)
+        cluster.told |= {"runs": settings.runs, "queues": sorted(queues), "models": sorted(registry.models)}
+        stops.push_async_callback(in_time("renewal", parts.in_background(cluster.runs.keep_renewing)))
+        stops.push_async_callback(in_time("engine", engine.stop))
+        await engine.start()
+        return Host(engine, stops.pop_all())
+
+
+def _leave(cluster: Cluster, model: str) -> None:
+    """Take no more runs of a model, and say so."""
+    cluster.told["models"] = cluster.runs.leave(model)
 
 
 def _engine(settings: Settings, cluster: Cluster, worker: Worker, queues: Collection[str], celery: Any) -> Engine:
@@ -111,20 +123,23 @@ async def collect(registry: Registry, settings: Settings, clock: Clock) -> Host:
     """
     news = asyncio.Event()
     cluster = Cluster(registry, settings, clock, "collector", partial(_ring, news))
-    await cluster.open()
-    results = cluster.stream(settings.data / "incoming", news)
-    await results.open()
-    histories = SharedHistories(cluster.store)
-    known = await histories.load(registry.models)
-    places = partial(cluster.runs.places, 1)
-    # What clients were told, other processes have told them.
-    pacer = Pacer(known, places, histories.save, float("inf"))
-    collector = Collector(
-        registry, results, cluster.shared, cluster.runs, clock, pacer, Tally(),
-        max_result=settings.max_result, settled=lambda _: None,
-    )  # fmt: skip
-    background = parts.in_background(*[collector.collect] * COLLECTED_AT_ONCE, partial(_sweep, cluster))
-    return Host(None, {"collector": background, "store": cluster.close})
+    async with AsyncExitStack() as stops:
+        stops.push_async_callback(in_time("store", cluster.close))
+        await cluster.open()
+        results = cluster.stream(settings.data / "incoming", news)
+        await results.open()
+        histories = SharedHistories(cluster.store)
+        known = await histories.load(registry.models)
+        places = partial(cluster.runs.places, 1)
+        # What clients were told, other processes have told them.
+        pacer = Pacer(known, places, histories.save, float("inf"))
+        collector = Collector(
+            registry, results, cluster.shared, cluster.runs, clock, pacer, Tally(),
+            max_result=settings.max_result, settled=lambda _: None,
+        )  # fmt: skip
+        collecting = parts.in_background(*[collector.collect] * COLLECTED_AT_ONCE, partial(_sweep, cluster))
+        stops.push_async_callback(in_time("collector", collecting))
+        return Host(None, stops.pop_all())
 
 
 def _ring(news: asyncio.Event, event: str, entry: Mirrored) -> None:

@@ -74,6 +74,7 @@ class ValkeyRunTable:
         self._feed = feed
         self._clock = clock
         self._rules = rules
+        self._models = rules.models
         self._lease = lease
         self._worker = worker
         self._held: dict[str, _Held] = {}
@@ -162,7 +163,7 @@ class ValkeyRunTable:
         asked = self._clock.monotonic()
         wanted = {
             "queues": sorted(queues),
-            "models": self._rules.models or False,
+            "models": False if self._models is None else self._models,
             "lease": self._lease,
             "worker": self._worker,
         }
@@ -178,6 +179,11 @@ class ValkeyRunTable:
             if held is None or held.attempt != run.attempt:
                 return run, Resource(id, uri, run.model, run.queue)
         return None
+
+    def leave(self, model: str) -> list[str]:
+        """Claim no more runs of this model (`name@version`); those of which this worker still does."""
+        self._models = [left for left in self._models or () if left != model]
+        return self._models
 
     def report(self, id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
         """See `RunTable.report`; the store is told by `keep_renewing`."""
