@@ -115,7 +115,7 @@ async def test_while_stopping_nothing_is_started_and_pings_go_on(service: Servic
 
 async def test_while_stopping_it_is_alive_and_not_ready(running: Running) -> None:
     assert [await status(running, path) for path in ("live", "ready")] == [200, 200]
-    running.service.drain()
+    running.service.wind_down()
     assert [await status(running, path) for path in ("live", "ready")] == [200, 503]
 
 

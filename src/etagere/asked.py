@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from etagere.core.clients import Asker
 from etagere.core.lifecycle import Run
-from etagere.errors import Problem
+from etagere.errors import Problem, StoreLost
 from etagere.logs import get_logger
 from etagere.pacer import Pacer
 from etagere.ports import Interest, RunTable
@@ -66,5 +66,7 @@ class Asked:
             self._ids.update(self._waiters.ids)
             try:
                 await self.tell()
+            except StoreLost:
+                pass  # whoever follows the store says so
             except Exception:
                 log.exception("the run table was not told who asks")

@@ -14,9 +14,10 @@ from etagere.core.media import Format, coded_name, format_name
 from etagere.core.representation import Representation, Resource
 from etagere.errors import Retired, UnknownFormat, UnknownId, UnknownModel, UnknownVersion
 from etagere.flights import Flights
+from etagere.here import HERE
 from etagere.model import Model, Registry
 from etagere.parameters import Bound
-from etagere.ports import HERE, Cache, Presence, RunTable
+from etagere.ports import Cache, Presence, RunTable
 from etagere.reach import Reach
 
 LONG_QUERY = 4096

@@ -154,8 +154,12 @@ class Operations:
         return done
 
     async def drain(self, on: bool = True) -> Document:
-        """Start nothing new, and let the runs under way come to their end; or start some again."""
-        self._service.set_draining(on)
+        """Start nothing new, and let the runs under way come to their end; or start some again.
+
+        Raises:
+            StoreLost: others cannot be told.
+        """
+        await self._service.set_draining(on)
         log.info("draining: no runs are started" if on else "no longer draining: runs are started again")
         counts = self._runs.counts()
         return {"draining": on, "queued": counts[State.queued], "running": counts[State.running]}

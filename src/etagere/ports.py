@@ -137,8 +137,11 @@ class Fleet(Protocol):
 class ResultQueue(Protocol):
     """Outcomes on their way from the engine to the collector, at least once."""
 
-    async def put(self, outcome: Outcome) -> None:
-        """Hand over an outcome; when this returns it is recorded durably, or `done` already."""
+    async def put(self, outcome: Outcome) -> Outcome:
+        """Hand over an outcome; when this returns it is recorded durably, or `done` already.
+
+        It is returned, or the failure that had to be handed over in its place.
+        """
         ...
 
     async def take(self) -> Outcome:
@@ -341,22 +344,6 @@ class Presence(Protocol):
         ...
 
 
-class _Here:
-    """The `Presence` of a single service: what it has not is nowhere."""
-
-    def knows(self, id: str) -> bool:
-        return True
-
-    async def load(self, id: str) -> None:
-        pass
-
-    async def submit(self, resource: Resource, asker: Asker) -> Run | None:
-        return None
-
-
-HERE = _Here()
-
-
 class Elsewhere(Protocol):
     """Where clients can fetch large results by themselves."""
 
@@ -381,10 +368,18 @@ class Engine(Protocol):
         """There may be work in this queue: a hint, harmless when lost, repeated or late; one a reason will do."""
         ...
 
-    def drain(self, on: bool) -> None:
-        """Begin no more attempts and let those under way go on to their end; or begin some again."""
-        ...
-
     async def stop(self) -> None:
         """End every attempt under way; the runs go back to the queue with their attempt refunded."""
+        ...
+
+
+class ServiceEngine(Engine, Protocol):
+    """The engine of a service that answers requests."""
+
+    async def drain(self, on: bool) -> None:
+        """Have no more attempts begun and those under way go on to their end; or some begun again.
+
+        Raises:
+            StoreLost: whoever is to do so cannot be told.
+        """
         ...

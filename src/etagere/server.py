@@ -127,7 +127,7 @@ async def serve(
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        application.drain()
+        application.wind_down()
         server.stop()  # type: ignore[no-untyped-call]
 
     for number in (signal.SIGTERM, signal.SIGINT):

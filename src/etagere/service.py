@@ -18,11 +18,12 @@ from etagere.core.representation import Failure, Kind, Representation, Resource
 from etagere.core.tally import Tally
 from etagere.errors import Evicted, NotStarted, Problem, QuotaExhausted, Retired, ShareExhausted, Stopping, draining
 from etagere.flights import Flights
+from etagere.here import HERE
 from etagere.locator import Address, Locator, Start
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
-from etagere.ports import HERE, Cache, Clock, Engine, Presence, RunTable
+from etagere.ports import Cache, Clock, Presence, RunTable, ServiceEngine
 from etagere.variants import Deriver
 from etagere.waiters import Waiters
 
@@ -59,7 +60,7 @@ class Service:
         locator: Locator,
         runs: RunTable,
         cache: Cache,
-        engine: Engine,
+        engine: ServiceEngine,
         clock: Clock,
         deriver: Deriver,
         waiters: Waiters,
@@ -89,15 +90,19 @@ class Service:
         """The models that are served."""
         return self.locator.registry
 
-    def drain(self) -> None:
-        """Start nothing more, and have those that wait answered now."""
+    def wind_down(self) -> None:
+        """Start nothing more, and have those that wait answered now: a stop follows."""
         self.stopping = True
         self.waiters.close()
 
-    def set_draining(self, on: bool) -> None:
-        """While draining, nothing new is accepted and no attempt begun; what is there and under way is as ever."""
+    async def set_draining(self, on: bool) -> None:
+        """While draining, nothing new is accepted and no attempt begun; what is there and under way is as ever.
+
+        Raises:
+            StoreLost: others cannot be told.
+        """
+        await self._engine.drain(on)
         self.draining = on
-        self._engine.drain(on)
 
     def glance(self, id: str) -> Seen | None:
         """What there is of a resource; None while its run is being recorded, or somebody else is to be asked."""

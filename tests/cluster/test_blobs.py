@@ -75,6 +75,19 @@ def test_by_themselves(parts: Cluster) -> None:
     assert node.result("/nap?name=small").status == 200
 
 
+def test_what_has_no_place_is_a_failure_that_is_told_as_such(tmp_path: Path) -> None:
+    with cluster(tmp_path, blobs="") as parts:
+        del parts.settings["ETAGERE_BLOBS"]
+        node, worker, _ = parts.node(), parts.worker(), parts.collector()
+        failed = node.result(PATH)
+        assert failed.status == 500
+        assert "set blobs" in failed.json()["detail"]
+        assert worker.stop() == 0
+        [told] = [line for line in worker.log.splitlines() if "run ended" in line]
+        assert "outcome=failed" in told
+        assert "set blobs" in told
+
+
 def _has_body(node: Part) -> bool:
     """Whether a node has the large result itself, uncoded."""
     data = Path(node.command[node.command.index("--data") + 1])

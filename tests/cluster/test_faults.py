@@ -12,6 +12,9 @@ import pytest
 from tests.cluster.processes import LEASE_S, Cluster, Part, cluster, is_below, until
 from tests.cluster.proxy import proxy
 
+from etagere import control
+from etagere.errors import Refusal
+
 # As docs/scaling.md promises.
 FOUND_S = LEASE_S + 5
 UNKNOWN_S = 5
@@ -160,11 +163,14 @@ def test_a_lost_store(parts: Cluster, node: Part) -> None:
     until(lambda: node.get("/nap?name=new").status == 503)
     refused = node.get("/nap?name=new")
     assert (refused.json()["type"], refused["Retry-After"]) == ("/-/problems/store-lost", "2")
+    with pytest.raises(Refusal):
+        control.ask(Path(node.command[node.command.index("--data") + 1]), "drain")
     time.sleep(UNKNOWN_S)
     assert node.get("/nap?name=ready").status == 200
     parts.store.start()
     until(lambda: node.get("/nap?name=new").status in (200, 202), HEALED_S, "that it heals")
     assert node.result("/nap?name=new").status == 200
+    assert "Traceback" not in node.log
 
 
 def test_a_frozen_worker(parts: Cluster, node: Part) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from etagere.valkey import Valkey, ignore
+from etagere.valkey import Valkey
 
 
 class Elsewhere:
-    """The `Engine` of an API node."""
+    """The `ServiceEngine` of an API node."""
 
     def __init__(self, store: Valkey) -> None:
         self._store = store
@@ -17,9 +17,9 @@ class Elsewhere:
     def wake(self, queue: str, reason: str = "") -> None:
         """Whoever waits for work has heard of it already."""
 
-    def drain(self, on: bool) -> None:
-        """See `Engine.drain`: of all nodes and workers."""
-        ignore(self._store.do("HSET", self._store.key("meta"), "draining", "1" if on else ""))
+    async def drain(self, on: bool) -> None:
+        """See `ServiceEngine.drain`: of all nodes and workers."""
+        await self._store.do("HSET", self._store.key("meta"), "draining", "1" if on else "")
 
     async def stop(self) -> None:
         """Nothing goes on here."""

@@ -39,8 +39,8 @@ class LocalEngine:
                 waiting.set_result(None)
                 return
 
-    def drain(self, on: bool) -> None:
-        """See `Engine.drain`."""
+    async def drain(self, on: bool) -> None:
+        """See `ServiceEngine.drain`."""
         self._worker.draining = on
         if not on:
             for waiting in self._idle:

@@ -15,10 +15,11 @@ from etagere.asgi.cors import Cors
 from etagere.config import Settings
 from etagere.core.quota import Quota
 from etagere.formats.converter import Converter
+from etagere.here import HERE
 from etagere.locator import Locator
 from etagere.logs import get_logger
 from etagere.model import Registry
-from etagere.ports import HERE, Cache, Clock, Presence, RunTable, Variants
+from etagere.ports import Cache, Clock, Presence, RunTable, Variants
 from etagere.service import Service
 from etagere.supervisor import program
 from etagere.supervisor.supervisor import Supervisor
@@ -47,7 +48,7 @@ class Running:
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
-        self.service.drain()
+        self.service.wind_down()
         for stop in self.stops:
             await stop()
 

@@ -35,7 +35,7 @@ class Outbox:
         for row in database.rows("SELECT id, attempt, content FROM outcome ORDER BY rowid"):
             self._take_up(*row)
 
-    async def put(self, outcome: Outcome) -> None:
+    async def put(self, outcome: Outcome) -> Outcome:
         """See `ResultQueue.put`.
 
         It is handed over at once, and recorded only if the collector does not keep it in about the time
@@ -53,6 +53,7 @@ class Outbox:
             raise
         if self._fresh.pop(key, None):
             await self._record(outcome)
+        return outcome
 
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""

@@ -90,11 +90,11 @@ class ResultStream:
         self._coming: set[str] = set()
         self._looked_for_idle = float("-inf")
 
-    async def put(self, outcome: Outcome) -> None:
+    async def put(self, outcome: Outcome) -> Outcome:
         """See `ResultQueue.put`; a store or a place that is away is waited for, since runs may have taken hours."""
         while True:
             try:
-                await self._put(outcome)
+                put = await self._put(outcome)
                 break
             except (StoreLost, StorageFull) as error:
                 log.warning("an outcome waits until it can be handed over", id=outcome.resource.id, reason=error.detail)
@@ -102,6 +102,7 @@ class ResultStream:
         self._delivered(outcome.resource.id, outcome.attempt)
         if outcome.path is not None:
             await asyncio.to_thread(shutil.rmtree, outcome.path.parent, ignore_errors=True)
+        return put
 
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""
@@ -140,7 +141,7 @@ class ResultStream:
             if not told[b"pending"] and told[b"idle"] > FORGOTTEN_MS:
                 await self._store.do("XGROUP", "DELCONSUMER", self._stream, GROUP, told[b"name"])
 
-    async def _put(self, outcome: Outcome) -> None:
+    async def _put(self, outcome: Outcome) -> Outcome:
         fields = entries.encode(outcome)
         if outcome.path is not None:
             try:
@@ -153,6 +154,7 @@ class ResultStream:
         about = outcome.resource.id, str(outcome.attempt), str(outcome.kind)
         pairs = (part for pair in fields.items() for part in pair)
         await self._store.script(self._finish, *about, *pairs)
+        return outcome
 
     async def _sent(self, outcome: Outcome, path: Path, prefix: str) -> dict[str, bytes]:
         """The fields that tell of a file: its bytes, or where they are."""
