@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
+from prometheus_client.registry import Collector
+
 from etagere.asgi.access_log import AccessLog
 from etagere.asgi.app import Application, Doorkeepers
 from etagere.asgi.cors import Cors
@@ -47,8 +49,9 @@ def metrics(
     pending: Callable[[], Overview],
     held: Callable[[], Held],
     nondeterministic: Mapping[str, int],
+    *others: Collector,
 ) -> Metrics:
-    """The metrics of a service."""
+    """The metrics of a service, and those of `others`."""
     models = service.registry.models
     return Metrics(
         Sources(
@@ -61,7 +64,8 @@ def metrics(
             waiting=lambda: service.waiters.taken,
             nondeterministic=nondeterministic,
             now=service.clock.now,
-        )
+        ),
+        *others,
     )
 
 

@@ -22,6 +22,8 @@ from etagere.core.representation import Kind
 from etagere.core.tally import Held, Overview, Tally, Waiting
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4.encode("ascii")
+KINDS = ("node", "worker", "collector")
+"""What the processes are that share a store."""
 _STATES = (State.queued, State.running)
 
 
@@ -44,12 +46,13 @@ class Sources:
 
 
 class Metrics(Collector):
-    """What is known of a service, in a registry of its own."""
+    """What is known of a service, and what `others` tell, in a registry of its own."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *others: Collector) -> None:
         self._sources = sources
         self._registry = CollectorRegistry()
-        self._registry.register(self)
+        for one in (self, *others):
+            self._registry.register(one)
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
@@ -119,6 +122,33 @@ class Metrics(Collector):
         text = "Resources of which something is known, stored or not; one with a long URI counts as several."
         yield GaugeMetricFamily("etagere_cache_ghosts", text, held.ghosts)
         yield CounterMetricFamily("etagere_cache_evicted", "Stored results that had to go.", held.evicted)
+
+
+class Neighbours(Collector):
+    """What a node knows of the processes that it shares a store with.
+
+    `processes` are those that were heard of, by their kind; `places` says how many runs can go on at once among them,
+    and `unconfirmed` for how many seconds the store has not confirmed what is pending.
+    """
+
+    def __init__(
+        self, processes: Callable[[], Mapping[str, int]], places: Callable[[], int], unconfirmed: Callable[[], float]
+    ) -> None:
+        self._processes = processes
+        self._places = places
+        self._unconfirmed = unconfirmed
+
+    def collect(self) -> Iterator[Metric]:
+        """The families of metrics."""
+        known = self._processes()
+        text = "Processes that share the store, by what they are."
+        heard = GaugeMetricFamily("etagere_processes", text, labels=["kind"])
+        for kind in sorted({*KINDS, *known}):
+            heard.add_metric([kind], known.get(kind, 0))
+        yield heard
+        yield GaugeMetricFamily("etagere_places", "Runs that can go on at once among all workers.", self._places())
+        text = "For how long the store has not confirmed what is pending."
+        yield GaugeMetricFamily("etagere_store_unconfirmed_seconds", text, self._unconfirmed())
 
 
 def _bound(le: float) -> str:

@@ -343,9 +343,37 @@ def test_what_is_composed_works_and_goes_on_without_a_node(composed: Composed) -
     composed.begin("node-b")
 
 
+def metrics(node: Part) -> dict[str, dict[tuple[str, ...], float]]:
+    """Their values, by the values of their labels."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(node.get("/-/metrics").body.decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
 def test_what_is_scaled_by_is_measured(composed: Composed) -> None:
     [scaled] = named("ScaledObject").values()
     query = scaled["spec"]["triggers"][0]["metadata"]["query"]
-    text = composed.parts["node-b"].get("/-/metrics").body.decode()
-    names = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
-    assert set(re.findall(r"\betagere_\w+", query)) <= names
+    assert set(re.findall(r"\betagere_\w+", query)) <= metrics(composed.parts["node-b"]).keys()
+
+
+def test_who_is_there_is_measured_and_watched(composed: Composed) -> None:
+    node = composed.parts["node-b"]
+    until(lambda: metrics(node)["etagere_processes"].items() >= {("worker",): 1, ("collector",): 1}.items())
+    found = metrics(node)
+    assert found["etagere_places"][()] > 1
+    assert found["etagere_store_unconfirmed_seconds"][()] < 5
+    alerts = (DEPLOY / "cluster" / "alerts.yml").read_text()
+    assert set(re.findall(r"\betagere_\w+", alerts)) <= found.keys()
+    assert {(kind,) for kind in re.findall(r'kind="(\w+)"', alerts)} <= found["etagere_processes"].keys()
+
+
+def test_every_metric_of_a_node_is_on_a_page(composed: Composed) -> None:
+    node = composed.parts["node-b"]
+    assert node.result("/nap?name=measured").status == 200
+    until(lambda: "etagere_run_duration_seconds_count" in metrics(node))
+    pages = [(ROOT / "docs" / name).read_text() for name in ("operating.md", "scaling.md")]
+    shown = {name for page in pages for name in re.findall(r"^\| `(etagere_[a-z_]+)` ", page, re.MULTILINE)}
+    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in metrics(node)}
+    assert shown == {name for name in families if name.startswith("etagere_")}

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from etagere.core.lifecycle import State
 from etagere.core.pacing import Places
 from etagere.errors import StartError, StoreLost
 from etagere.factory import running as parts
+from etagere.metrics import Neighbours
 from etagere.model import Registry
 from etagere.ports import Clock
 from etagere.runs.feed import Feed
@@ -68,7 +70,9 @@ class Cluster:
             self.store, self.scripts, self.mirror, self.feed, clock, _rules(registry, settings, models),
             lease=settings.lease, worker=self.name,
         )  # fmt: skip
-        self.capacity = 1
+        self.processes: Counter[str] = Counter()
+        self.capacity = 0
+        self.neighbours = Neighbours(lambda: self.processes, lambda: self.capacity, lambda: self.feed.unconfirmed)
         self._settings = settings
         self._stop_following: parts.Stop | None = None
 
@@ -112,14 +116,15 @@ class Cluster:
 
     def places(self, model: str) -> Places:
         """What there is for a model among all workers."""
-        return self.runs.places(self.capacity, model)
+        return self.runs.places(max(1, self.capacity), model)
 
     async def measure(self) -> None:
-        """Know for ever how many runs can go on at once."""
+        """Know for ever who is there, and how many runs can go on at once."""
         while True:
             try:
                 nodes = await self.feed.nodes()
-                self.capacity = max(1, sum(told.get("runs", 0) for told in nodes.values()))
+                self.processes = Counter(told["kind"] for told in nodes.values())
+                self.capacity = sum(told.get("runs", 0) for told in nodes.values())
             except StoreLost:
                 pass  # as it was
             await asyncio.sleep(CAPACITY_EVERY_S)

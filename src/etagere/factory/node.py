@@ -113,7 +113,7 @@ async def begin(
     holdings, ours = NodeHoldings(shared, cache), version("etagere")
     operations = Operations(service, runs, holdings, shared, scrubber, cache.nondeterministic, ours, cluster)
     control = Control(settings.data, operations)
-    measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
+    measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic, cluster.neighbours)
     elsewhere = shared if settings.blob_redirect else None
     served = front.application(service, operations, measured, settings, identity, retired, elsewhere)
     work = asked.keep_telling, scrubber.scrub, cluster.measure, partial(_forget, heard, cluster, cache)

@@ -65,7 +65,12 @@ class Feed:
     @property
     def fresh(self) -> bool:
         """Whether what the mirror has is what there is, as far as `UNCONFIRMED_S` go."""
-        return self._clock.monotonic() - self._confirmed < UNCONFIRMED_S
+        return self.unconfirmed < UNCONFIRMED_S
+
+    @property
+    def unconfirmed(self) -> float:
+        """For how many seconds the store has not confirmed what the mirror has."""
+        return max(0.0, self._clock.monotonic() - self._confirmed)
 
     async def follow(self, ready: Callable[[], None]) -> None:
         """Follow for ever; `ready` is called whenever the mirror is true again."""
