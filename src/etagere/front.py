@@ -21,7 +21,7 @@ from etagere.identity import Identify, Identity, Tokens, with_joserfc
 from etagere.keys import Keyring
 from etagere.metrics import Metrics, Sources
 from etagere.operations import Operations
-from etagere.ports import Clock, Elsewhere
+from etagere.ports import Clock, Redirects
 from etagere.reach import Reaches
 from etagere.service import Service
 from etagere.web.pages import Templates
@@ -76,7 +76,7 @@ def application(
     settings: Settings,
     identity: Identity,
     retired: Mapping[str, Access],
-    elsewhere: Elsewhere | None = None,
+    elsewhere: Redirects | None = None,
 ) -> Application | Cors | AccessLog:
     """The ASGI application; `retired` are keys of versions that were served once, and who could ask for them.
 
@@ -107,7 +107,7 @@ def application(
     return AccessLog(served) if settings.access_log else served
 
 
-def _resources(service: Service, templates: Templates, settings: Settings, elsewhere: Elsewhere | None) -> Resources:
+def _resources(service: Service, templates: Templates, settings: Settings, elsewhere: Redirects | None) -> Resources:
     return Resources(
         service,
         templates,

@@ -344,7 +344,7 @@ class Presence(Protocol):
         ...
 
 
-class Elsewhere(Protocol):
+class Redirects(Protocol):
     """Where clients can fetch large results by themselves."""
 
     async def url(self, found: Representation) -> str | None:

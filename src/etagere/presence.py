@@ -28,7 +28,7 @@ class Shared(Protocol):
         ...
 
 
-class Mirrored(Protocol):
+class MirroredTable(Protocol):
     """A run table that is somewhere else, and mirrored here."""
 
     @property
@@ -94,7 +94,7 @@ class NodePresence:
     made of them.
     """
 
-    def __init__(self, runs: Mirrored, cache: Local, shared: Shared, directory: Path, *, away: bool) -> None:
+    def __init__(self, runs: MirroredTable, cache: Local, shared: Shared, directory: Path, *, away: bool) -> None:
         self._away = away
         self._runs = runs
         self._cache = cache

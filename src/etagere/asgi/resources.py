@@ -23,7 +23,7 @@ from etagere.core.tally import Answered
 from etagere.errors import MalformedRequest, NotFound, PreconditionFailed
 from etagere.locator import Address, Start
 from etagere.logs import get_logger
-from etagere.ports import Elsewhere
+from etagere.ports import Redirects
 from etagere.reach import Reach
 from etagere.service import Answer, Service
 
@@ -47,7 +47,7 @@ class Resources:
         max_wait: int,
         max_query_content: int,
         dev: bool,
-        elsewhere: Elsewhere | None = None,
+        elsewhere: Redirects | None = None,
     ) -> None:
         self._service = service
         self._people = people

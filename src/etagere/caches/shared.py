@@ -115,7 +115,7 @@ class SharedCache:
         return Fetched(known, found, [each for each in others if each is not None])
 
     async def url(self, found: Representation) -> str | None:
-        """See `Elsewhere.url`; a result that is asked for in this way is used by that."""
+        """See `Redirects.url`; a result that is asked for in this way is used by that."""
         if self._blobs is None or not await self._store.do(
             "PEXPIRE", self._store.key(f"result:{found.key}"), self._ttl
         ):

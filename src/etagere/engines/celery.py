@@ -91,14 +91,14 @@ class CeleryEngine:
         self._unsent = 0
         self._away = self._stopped = False
         self._loop = asyncio.get_running_loop()
-        self._fleet = Fleet(celery, [self._name(queue) for queue in self._queues], runs) if hosts else None
+        self._host = CeleryWorker(celery, [self._name(queue) for queue in self._queues], runs) if hosts else None
 
     async def start(self) -> None:
         """Begin to look for work."""
         self._polling = asyncio.create_task(self._poll())
-        if self._fleet is not None:
+        if self._host is not None:
             install_task(self._celery, self.received)
-            self._fleet.start()
+            self._host.start()
 
     def wake(self, queue: str, reason: str = "") -> None:
         """Have somebody of the fleet look, once for each reason: whoever is first says so."""
@@ -111,8 +111,8 @@ class CeleryEngine:
         """See `Engine.stop`."""
         self._stopped = True
         await cancel([*self._attempts, *([self._polling] if self._polling else [])])
-        if self._fleet is not None:
-            await self._fleet.stop()
+        if self._host is not None:
+            await self._host.stop()
         self._sender.shutdown(wait=False, cancel_futures=True)
 
     def received(self, queue: str) -> None:
@@ -189,7 +189,7 @@ class CeleryEngine:
         self._away = error is not None
 
 
-class Fleet:
+class CeleryWorker:
     """A Celery worker in this process, on a thread of its own, of these queues of the broker."""
 
     def __init__(self, celery: Celery, queues: Collection[str], runs: int) -> None:
