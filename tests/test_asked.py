@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from etagere.core.etag import pending_field
 from etagere.core.representation import Resource
 from etagere.database import Database
 from etagere.factory import alone
-from etagere.factory.running import Running
+from etagere.factory.running import Ground, Running
 from etagere.model import Registry
 from etagere.pacer import Pacer
 from etagere.runs.memory import MemoryRunTable
@@ -160,7 +161,7 @@ async def running(database: Database, tmp_path: Path, clock: ManualClock) -> Asy
     registry = Registry()
     registry.model(version="1")(sleeping)
     settings = Settings(data=tmp_path, runs=1, max_pending=6)
-    running = await alone.begin(registry, settings, database, clock, None)
+    running = await alone.begin(Ground(registry, settings, database, clock, AsyncExitStack()))
     yield running
     await running.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,6 +16,11 @@ import pytest
 from tests.cluster.processes import Cluster, Part, cluster, until
 from tests.otlp import Collector
 from tests.valkey import Store
+
+from etagere.config import Settings
+from etagere.errors import InternalError
+from etagere.factory import start
+from etagere.model import Registry
 
 AWAY = ["gone", "silent"]
 # Kubernetes and Compose kill what has not ended then; see deploy/.
@@ -93,3 +99,22 @@ def test_a_worker_without_models_does_not_start(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "There are no models here" in done.stderr
+
+
+@pytest.mark.anyio
+async def test_a_node_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
+    """A host application may go on, and try it again with each request."""
+    store = Store(tmp_path / "store").start()
+    try:
+        store.command("SET", "{etagere}:history", "no hash")
+        settings = Settings(store=store.url, data=tmp_path / "data")
+        before = asyncio.all_tasks()
+        with pytest.raises(InternalError):
+            await start(Registry(), settings)
+        assert asyncio.all_tasks() == before
+        assert store.command("ZCARD", "{etagere}:seen") == b":0\r\n", "it has said that it is gone"
+        store.command("DEL", "{etagere}:history")
+        await (await start(Registry(), settings)).stop()
+        assert asyncio.all_tasks() == before
+    finally:
+        store.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings
@@ -11,9 +12,8 @@ from etagere.model import Registry
 
 if TYPE_CHECKING:
     from etagere.asgi.responses import Scope, Send
-    from etagere.database import Database
     from etagere.factory.hosts import Host
-    from etagere.factory.running import Running
+    from etagere.factory.running import Ground, Running
     from etagere.identity import Identify
     from etagere.otel import Tracing
 
@@ -38,46 +38,43 @@ async def start(registry: Registry, settings: Settings, identify: Identify | Non
     Raises:
         StartError: the data directory is locked or not to be written, the models do not import, or there is no store.
     """
-    tracing = _tracing() if settings.traces else None
     try:
-        try:
-            return await _begin(registry, settings, identify, tracing)
-        except BrokenDatabase:
-            # Opening it again sets it aside.
-            return await _begin(registry, settings, identify, tracing)
-    except BaseException:
-        if tracing is not None:
-            await tracing.close()
-        raise
+        return await _begin(registry, settings, identify)
+    except BrokenDatabase:
+        # Opening it again sets it aside.
+        return await _begin(registry, settings, identify)
 
 
-async def _begin(registry: Registry, settings: Settings, identify: Identify | None, tracing: Tracing | None) -> Running:
+async def _begin(registry: Registry, settings: Settings, identify: Identify | None) -> Running:
     from etagere.database import Database
+    from etagere.factory.running import Ground
 
-    database = await Database.open(settings.data)
-    try:
-        return await _assemble(registry, settings, database, identify, tracing)
-    except BaseException as error:
-        await database.close()
-        if database.broken:
-            raise BrokenDatabase(f"The database in {settings.data} is broken.") from error
-        if isinstance(error, OSError):
-            raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
-        raise
+    async with AsyncExitStack() as stops:
+        tracing = _tracing() if settings.traces else None
+        if tracing is not None:
+            stops.push_async_callback(tracing.close)
+        database = await Database.open(settings.data)
+        stops.push_async_callback(database.close)
+        try:
+            return await _build(Ground(registry, settings, database, SystemClock(), stops, identify, tracing))
+        except BaseException as error:
+            if database.broken:
+                raise BrokenDatabase(f"The database in {settings.data} is broken.") from error
+            if isinstance(error, OSError):
+                raise StartError(f"{error.filename or settings.data} cannot be used: {error.strerror}.") from error
+            raise
 
 
-async def _assemble(
-    registry: Registry, settings: Settings, database: Database, identify: Identify | None, tracing: Tracing | None
-) -> Running:
-    if settings.store is None:
+async def _build(ground: Ground) -> Running:
+    if ground.settings.store is None:
         from etagere.factory.alone import begin as begin_alone
 
-        return await begin_alone(registry, settings, database, SystemClock(), identify, tracing)
+        return await begin_alone(ground)
     try:
         from etagere.factory.node import begin as begin_node
     except ModuleNotFoundError as error:
         raise without_cluster(error) from error
-    return await begin_node(registry, settings, database, SystemClock(), identify, tracing)
+    return await begin_node(ground)
 
 
 def without_cluster(error: ModuleNotFoundError) -> Exception:

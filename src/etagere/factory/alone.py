@@ -20,8 +20,7 @@ from etagere.database import Database
 from etagere.engines.local import LocalEngine
 from etagere.errors import Problem
 from etagere.factory import running as parts
-from etagere.factory.running import Running
-from etagere.identity import Identify
+from etagere.factory.running import Ground, Running
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.operations import Operations
@@ -33,13 +32,12 @@ from etagere.runs.outbox import Outbox
 from etagere.runs.versions import Versions
 from etagere.scrubber import Scrubber
 from etagere.service import Service
-from etagere.supervisor.supervisor import Supervisor
 from etagere.traces import UNTRACED
 from etagere.waiters import Waiters
 from etagere.worker import Worker
 
 if TYPE_CHECKING:
-    from etagere.otel import Tracing
+    pass
 
 log = get_logger("etagere")
 
@@ -64,29 +62,26 @@ class _Ended:
             self.engine.wake(resource.queue)
 
 
-async def begin(
-    registry: Registry,
-    settings: Settings,
-    database: Database,
-    clock: Clock,
-    identify: Identify | None = None,
-    tracing: Tracing | None = None,
-) -> Running:
+async def begin(ground: Ground) -> Running:
     """Start the warm process, the collector, the workers and the scrubber.
 
     Raises:
         StartError: the models do not import, or keys cannot be read.
     """
-    identity = front.identity(settings, clock, identify)
-    registry, retired = await versions.publish(registry, Versions(database), settings)
+    settings, database, clock, stops = ground.settings, ground.database, ground.clock, ground.stops
+    identity = front.identity(settings, clock, ground.identify)
+    registry, retired = await versions.publish(ground.registry, Versions(database), settings)
     ended = _Ended(Waiters(settings.max_waiting))
     runs = _run_table(registry, settings, database, clock, ended)
     outbox, prints = Outbox(database), SqlitePrints(database)
     cache = SqliteCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    stops.push_async_callback(cache.close)
     ended.pacer = pacer = await _pacer(registry, settings.runs, database, runs, clock)
     await _take_up(database, outbox, runs, cache, clock)
-    supervisor = await _supervisor(registry, settings, database, clock)
-    traces = tracing or UNTRACED
+    supervisor = parts.supervisor(registry, settings, clock)
+    stops.push_async_callback(supervisor.close)
+    await supervisor.start(_uncollected(database))
+    traces = ground.tracing or UNTRACED
     worker = Worker(registry, runs, outbox, supervisor, clock, prints, cancelled=ended, traces=traces)
     ended.engine = engine = LocalEngine(worker, parts.queues(registry), settings.runs)
     tally, largest = Tally(), settings.max_result
@@ -96,16 +91,18 @@ async def begin(
     deriver = parts.deriver(settings, cache)
     service = Service(locator, runs, cache, engine, clock, deriver, ended.waiters, pacer, asked, tally)
     scrubber = Scrubber(cache.stored, clock)
-    background = parts.in_background(collector.collect, asked.keep_telling, partial(_scrub, database, scrubber))
+    work = collector.collect, asked.keep_telling, partial(_scrub, database, scrubber)
+    stops.push_async_callback(parts.in_background(*work))
+    stops.push_async_callback(engine.stop)
     await engine.start()
+    stops.callback(deriver.close)
     operations = Operations(service, runs, cache.holdings, prints, scrubber, cache.nondeterministic, version("etagere"))
     control = Control(settings.data, operations)
+    stops.push_async_callback(control.stop)
     await control.start()
     measured = front.metrics(service, runs.overview, cache.held, cache.nondeterministic)
-    application = parts.traced(front.application(service, operations, measured, settings, identity, retired), tracing)
-    stops = (control.stop, parts.closing(deriver.close), engine.stop, background, supervisor.close, cache.close)
-    traces_too = () if tracing is None else (tracing.close,)
-    return Running(application, service, (*stops, database.close, *traces_too))
+    application = front.application(service, operations, measured, settings, identity, retired)
+    return Running(parts.traced(application, ground.tracing), service, stops.pop_all())
 
 
 def _run_table(
@@ -140,12 +137,11 @@ async def _scrub(database: Database, scrubber: Scrubber) -> None:
     await scrubber.scrub()
 
 
-async def _supervisor(registry: Registry, settings: Settings, database: Database, clock: Clock) -> Supervisor:
-    supervisor = parts.supervisor(registry, settings, clock)
-    # Those without a file have nothing in their directory that anybody would come for, and remove.
-    uncollected = database.rows("SELECT id, attempt FROM outcome WHERE content ->> 'path' IS NOT NULL")
-    await supervisor.start({f"{id}.{attempt}" for id, attempt in uncollected})
-    return supervisor
+def _uncollected(database: Database) -> set[str]:
+    """The directories of runs that somebody will come for."""
+    # Those without a file have nothing in theirs, and nobody would remove it.
+    rows = database.rows("SELECT id, attempt FROM outcome WHERE content ->> 'path' IS NOT NULL")
+    return {f"{id}.{attempt}" for id, attempt in rows}
 
 
 async def _pacer(registry: Registry, at_once: int, database: Database, runs: MemoryRunTable, clock: Clock) -> Pacer:

@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING
 from etagere import front, versions
 from etagere.asked import Asked
 from etagere.caches.away import AwayCache
-from etagere.config import Settings
 from etagere.control import Control
 from etagere.core.representation import Kind
 from etagere.core.tally import Tally
-from etagere.database import Database
 from etagere.engines.elsewhere import Elsewhere
 from etagere.errors import Problem
 from etagere.factory import running as parts
 from etagere.factory.cluster import Cluster, has_ended
-from etagere.factory.running import Running
-from etagere.identity import Identify
+from etagere.factory.running import Ground, Running
 from etagere.logs import get_logger
-from etagere.model import Registry
 from etagere.operations import Operations
 from etagere.pacer import Pacer
-from etagere.ports import Clock
 from etagere.presence import NodeHoldings, NodePresence
 from etagere.runs.mirror import Mirrored
 from etagere.runs.shared_histories import SharedHistories
@@ -35,7 +30,7 @@ from etagere.service import Service
 from etagere.waiters import Waiters
 
 if TYPE_CHECKING:
-    from etagere.otel import Tracing
+    pass
 
 log = get_logger("etagere")
 
@@ -78,27 +73,23 @@ class _Heard:
             pacer.learn(run.model, seconds)
 
 
-async def begin(
-    registry: Registry,
-    settings: Settings,
-    database: Database,
-    clock: Clock,
-    identify: Identify | None = None,
-    tracing: Tracing | None = None,
-) -> Running:
+async def begin(ground: Ground) -> Running:
     """Follow the store, and answer requests.
 
     Raises:
         StartError: the store cannot be used, or keys cannot be read.
     """
-    identity = front.identity(settings, clock, identify)
+    settings, database, clock, stops = ground.settings, ground.database, ground.clock, ground.stops
+    identity = front.identity(settings, clock, ground.identify)
     waiters, tally = Waiters(settings.max_waiting), Tally()
     heard = _Heard(waiters, tally)
-    cluster = Cluster(registry, settings, clock, "node", heard.run, heard.pulse)
+    cluster = Cluster(ground.registry, settings, clock, "node", heard.run, heard.pulse)
+    stops.push_async_callback(parts.in_time("store", cluster.close))
     await cluster.open()
-    registry, retired = await versions.publish(registry, SharedVersions(cluster.store), settings)
+    registry, retired = await versions.publish(ground.registry, SharedVersions(cluster.store), settings)
     runs, shared = cluster.runs, cluster.shared
     cache = AwayCache(database, clock, settings.data / "blobs", settings.cache_size, settings.memory_cache_size)
+    stops.push_async_callback(cache.close)
     histories = await SharedHistories(cluster.store).load(registry.models)
     heard.pacer = pacer = Pacer(histories, cluster.places, lambda model, history: None, clock.now(), runs.waiting)
     asked = Asked(runs, runs, waiters, pacer)
@@ -117,10 +108,11 @@ async def begin(
     elsewhere = shared if settings.blob_redirect else None
     served = front.application(service, operations, measured, settings, identity, retired, elsewhere)
     work = asked.keep_telling, scrubber.scrub, cluster.measure, partial(_forget, heard, cluster, cache)
-    background, leave = parts.in_time("background", parts.in_background(*work)), parts.in_time("store", cluster.close)
+    stops.push_async_callback(parts.in_time("background", parts.in_background(*work)))
+    stops.callback(deriver.close)
+    stops.push_async_callback(control.stop)
     await control.start()
-    stops = (control.stop, parts.closing(deriver.close), background, leave, cache.close, database.close)
-    return Running(parts.traced(served, tracing), service, (*stops, *((tracing.close,) if tracing else ())))
+    return Running(parts.traced(served, ground.tracing), service, stops.pop_all())
 
 
 async def _forget(heard: _Heard, cluster: Cluster, cache: AwayCache) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ from etagere.asgi.app import Application
 from etagere.asgi.cors import Cors
 from etagere.config import Settings
 from etagere.core.quota import Quota
+from etagere.database import Database
 from etagere.formats.converter import Converter
 from etagere.here import HERE
+from etagere.identity import Identify
 from etagere.locator import Locator
 from etagere.logs import get_logger
 from etagere.model import Registry
@@ -38,19 +41,31 @@ AGAIN_S = 1.0
 log = get_logger("etagere")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a service is built on. `stops` gets what ends each part, as soon as that is begun; the last ends first."""
+
+    registry: Registry
+    settings: Settings
+    database: Database
+    clock: Clock
+    stops: AsyncExitStack
+    identify: Identify | None = None
+    tracing: Tracing | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
-    """A service at work; `stops` is what it takes to stop it, in order."""
+    """A service at work; `stops` is what it takes to stop it."""
 
     application: Application | Cors | AccessLog | Traced
     service: Service
-    stops: tuple[Stop, ...]
+    stops: AsyncExitStack
 
     async def stop(self) -> None:
         """Runs under way are killed and queued again; what is recorded stays for the next start."""
         self.service.wind_down()
-        for stop in self.stops:
-            await stop()
+        await self.stops.aclose()
 
 
 def in_background(*work: Endless) -> Stop:
@@ -80,15 +95,6 @@ def in_time(name: str, stop: Stop) -> Stop:
             log.error("a part has not stopped in time, and is left", part=name)
 
     return bounded
-
-
-def closing(close: Callable[[], object]) -> Stop:
-    """A stop that waits for nothing."""
-
-    async def stop() -> None:
-        close()
-
-    return stop
 
 
 def traced(
