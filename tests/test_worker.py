@@ -187,6 +187,36 @@ async def test_a_run_that_nobody_wants_is_killed_and_then_cancelled(
         await engine.stop()
 
 
+async def test_an_attempt_goes_on_until_its_outcome_is_handed_over(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes: nobody else is to begin it meanwhile."""
+    renewed = asyncio.Event()
+    seconds = iter(range(100))
+
+    def report(id: str, attempt: int, fraction: float | None = None, message: str = "") -> bool:
+        if not results.empty and next(seconds) == 2:
+            renewed.set()
+        return MemoryRunTable.report(place.table, id, attempt, fraction, message)
+
+    class Slow:
+        """A result queue whose other end is away for a while."""
+
+        empty = True
+
+        async def put(self, outcome: Outcome) -> Outcome:
+            self.empty = False
+            await asyncio.wait_for(renewed.wait(), 30)
+            return await place.outbox.put(outcome)
+
+    results = Slow()
+    monkeypatch.setattr(place.table, "report", report)
+    monkeypatch.setattr(place.worker, "_results", results)
+    submitted = await place.submit("double?x=1")
+    await place.work()
+    assert (await place.outcome()).resource == submitted
+
+
 async def test_an_attempt_that_another_has_taken_over_changes_nothing(place: Place) -> None:
     waiting = await place.submit("waiting?stubborn=false")
     working = asyncio.create_task(place.work())

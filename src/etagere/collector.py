@@ -18,7 +18,7 @@ from etagere.core.outcomes import explain, poisoned, printed
 from etagere.core.pacing import remember
 from etagere.core.representation import QUICK_BYTES, Failure, Kind, Outcome, Representation, Resource
 from etagere.core.tally import Tally
-from etagere.errors import Evicted, StorageFull
+from etagere.errors import Evicted, StorageFull, StoreLost
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.pacer import Pacer
@@ -30,11 +30,15 @@ log = get_logger("etagere.collector")
 KEPT_SECONDS = {Kind.refused: 365 * 86400.0, Kind.failed: 3600.0}
 RETRY_SECONDS = 1.0
 
+_LATER = (StorageFull, StoreLost)
+"""What may go well in a moment, and says nothing against an outcome."""
+
 
 class Collector:
     """Checks and hashes outcomes; what is in the cache is taken out of the run table.
 
-    A result that there is no room for waits behind the others, which may be smaller.
+    A result that there is no room for waits behind the others, which may be smaller; so does one that a store which is
+    away was to get.
     `settled` is told the resource of each run that has ended: a place under its model's limit is free.
     """
 
@@ -65,34 +69,38 @@ class Collector:
 
     async def collect(self) -> None:
         """Collect outcomes for ever."""
-        without_room: set[tuple[str, int]] = set()
+        deferred: set[tuple[str, int]] = set()
         while True:
             outcome = await self._results.take()
-            if _key(outcome) in without_room:
+            if _key(outcome) in deferred:
                 # Every other one has had its turn since.
-                without_room.clear()
+                deferred.clear()
                 await asyncio.sleep(RETRY_SECONDS)
             if not await self._collect(outcome):
-                without_room.add(_key(outcome))
+                deferred.add(_key(outcome))
 
     async def _collect(self, outcome: Outcome) -> bool:
-        """Keep an outcome, or lose it; False where there is no room for it now."""
+        """Keep an outcome, or lose it; False where neither can be done now."""
         try:
             await self._keep(outcome)
-        except StorageFull:
+        except _LATER:
             await self._results.defer(outcome)
             return False
         except Exception:
-            await self._give_up(outcome)
             log.exception("outcome not collected", id=outcome.resource.id)
+            return await self._give_up(outcome)
         return True
 
-    async def _give_up(self, outcome: Outcome) -> None:
+    async def _give_up(self, outcome: Outcome) -> bool:
         # One broken outcome must not stop all others: its run is lost, and tried again.
         try:
             await self._lose(outcome)
+        except _LATER:
+            await self._results.defer(outcome)
+            return False
         except Exception:
             log.exception("a run whose outcome was not collected stays as it is", id=outcome.resource.id)
+        return True
 
     async def _keep(self, outcome: Outcome) -> None:
         key, run = _key(outcome), self._runs.get(outcome.resource.id)

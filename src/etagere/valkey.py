@@ -37,6 +37,8 @@ AT_ONCE = 200
 OLDEST = (6, 2)
 
 _AWAY = (Disconnected, Late, BusyLoadingError, ReadOnlyError, OSError)
+_OF_NO_USE = ("READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOPERM")
+"""What a server says that is there and does nothing for us: as good as one that is away."""
 _COMMON = "common"
 _EXPECTED = ("BUSYGROUP", "NOGROUP", "COLLISION")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -247,19 +249,22 @@ def ignore(reply: asyncio.Future[Any]) -> None:
     reply.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def _is_within(found: Any, error: str) -> bool:
-    """Whether a command of a script was refused with this: before 7.0 that is in the text of another error."""
-    return isinstance(found, ResponseError) and error in str(found)
+def _refused_with(found: Any, *codes: str) -> bool:
+    """Whether a command was refused with one of these; before 7.0 that of a script is in the text of another error."""
+    if not isinstance(found, ResponseError):
+        return False
+    said = str(found)
+    return (found.status_code or said.partition(" ")[0]) in codes or any(f"-{code} " in said for code in codes)
 
 
 def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
     if reply.done():
         return
-    if isinstance(found, OutOfMemoryError) or _is_within(found, "-OOM "):
+    if isinstance(found, OutOfMemoryError) or _refused_with(found, "OOM"):
         reply.set_exception(StorageFull("The store has no room at the moment."))
     elif isinstance(found, (StoreLost, asyncio.CancelledError)):
         reply.set_exception(found)
-    elif isinstance(found, _AWAY) or _is_within(found, "-READONLY "):
+    elif isinstance(found, _AWAY) or _refused_with(found, *_OF_NO_USE):
         reply.set_exception(lost(shown, found))
     elif isinstance(found, Exception):
         if not any(known in str(found) for known in _EXPECTED):

@@ -17,7 +17,7 @@ from etagere.errors import LostProcess, Problem, StoreLost
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Clock, Prints, ResultQueue, RunTable
-from etagere.supervisor.attempt import Crashed, Order, Superseded
+from etagere.supervisor.attempt import RENEWAL_SECONDS, Crashed, Order, Superseded
 from etagere.supervisor.supervisor import Supervisor
 from etagere.traces import UNTRACED, Attempted, Traces
 
@@ -77,7 +77,7 @@ class Worker:
             # Without a fraction a report is the renewal of the attempt.
             report = partial(self._runs.report, run.id, run.attempt)
             async with self._supervisor.run(order, report, report) as found:
-                outcome = await self._results.put(found)
+                outcome = await self._hand_over(run, found)
                 _tell(run, outcome)
                 span.tell(str(outcome.kind), failed=outcome.kind not in _QUIET)
         except _Stale as stale:
@@ -106,6 +106,19 @@ class Worker:
             span.tell("lost", failed=True)
             await self._put_back(run, resource, Event.lose, repr(fault), "")
             log.exception("a fault of the service's own", id=run.id)
+
+    async def _hand_over(self, run: Run, found: Outcome) -> Outcome:
+        """However long that takes, the attempt is not over before."""
+        renewing = asyncio.create_task(self._renew(run))
+        try:
+            return await self._results.put(found)
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, run: Run) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            self._runs.report(run.id, run.attempt)
 
     def _order(self, run: Run, resource: Resource, trace: str) -> Order:
         model = self._registry.models.get(run.model)

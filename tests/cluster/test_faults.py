@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,6 +172,25 @@ def test_a_lost_store(parts: Cluster, node: Part) -> None:
     until(lambda: node.get("/nap?name=new").status in (200, 202), HEALED_S, "that it heals")
     assert node.result("/nap?name=new").status == 200
     assert "Traceback" not in node.log
+
+
+def test_a_store_that_is_away_while_outcomes_are_collected(tmp_path: Path) -> None:
+    """The collector that had taken them keeps them when it is back; none is computed again."""
+    names = [f"kept{number}" for number in range(40)]
+    with cluster(tmp_path, keep=True) as parts:
+        node, _, store = parts.node(), parts.worker(), parts.store
+        for name in names:
+            assert node.get(f"/nap?name={name}").status == 202
+        until(lambda: store.command("XLEN", "{etagere}:results") == b":40\r\n")
+        store.command("XGROUP", "CREATE", "{etagere}:results", "collectors", "0")
+        starting = threading.Thread(target=parts.collector)
+        starting.start()
+        until(lambda: not store.command("XPENDING", "{etagere}:results", "collectors").startswith(b"*4\r\n:0"))
+        store.kill()
+        store.start()
+        starting.join()
+        assert [node.result(f"/nap?name={name}").status for name in names] == [200] * len(names)
+        assert [parts.started(name) for name in names] == [1] * len(names)
 
 
 def test_a_frozen_worker(parts: Cluster, node: Part) -> None:

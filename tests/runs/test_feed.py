@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from tests.valkey import Store
 
+from etagere.core.lifecycle import Event
 from etagere.factory import SystemClock
 from etagere.runs.feed import PULSE_S, UNCONFIRMED_S, Feed
 from etagere.runs.mirror import Mirror, Mirrored
@@ -32,7 +34,8 @@ class Node:
         self.news = asyncio.Event()
         self.gone: list[str] = []
         self._heard: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        mirror = Mirror(self._hear)
+        self.ended = asyncio.Event()
+        self.mirror = mirror = Mirror(self._hear)
         self.feed = Feed(self.store, SCRIPTS, mirror, SystemClock(), "node", dict)
         rules = Rules(100, lambda _: None)
         self.table = ValkeyRunTable(self.store, SCRIPTS, mirror, self.feed, SystemClock(), rules, lease=30)
@@ -44,6 +47,8 @@ class Node:
 
     def _hear(self, event: str, entry: Mirrored) -> None:
         self._heard[entry.run.id].set()
+        if entry.run.ended:
+            self.ended.set()
         if event == "gone":
             self.gone.append(entry.run.id)
 
@@ -100,6 +105,41 @@ async def test_a_gap_between_changes_is_noticed_at_once(server: Store) -> None:
         await other.table.submit(resource("a"))
         await node.again()
         assert node.table.get("a") is not None
+
+
+async def test_an_answer_that_is_read_after_the_end_was_heard_of_tells_nothing(server: Store) -> None:
+    """The node that has asked would answer pings for a run that there is no more, and never hear of it again."""
+    async with following(server) as node, following(server) as other:
+        await other.table.submit(resource("a"))
+        await node.heard("a")
+        answer = json.loads(await node.store.script(SCRIPTS["look"], "a"))
+        await other.table.advance("a", Event.cancel)
+        async with asyncio.timeout(NOTICED_S):
+            await node.ended.wait()
+        node.mirror.take(answer, 0.0)
+        assert node.table.get("a") is None
+        node.news.clear()
+        await node.store.do("HINCRBY", node.store.key("meta"), "seq", 1)
+        await node.again()
+        node.mirror.take(answer, 0.0)
+        assert node.table.get("a") is None, "nor where all was read anew"
+        await other.table.submit(resource("a"))
+        await node.table.look("a")
+        assert node.table.get("a") is not None
+
+
+async def test_what_was_claimed_while_all_is_read_anew_goes_on(server: Store) -> None:
+    async with following(server) as node:
+        await node.table.submit(resource("a"))
+        snapshot = await node.store.script(SCRIPTS["snapshot"], b"-inf", 10)
+        records = [json.loads(record) for record in snapshot[2]]
+        claimed = await node.table.claim(["default"])
+        assert claimed is not None
+        now = int((await node.store.do("HGET", node.store.key("meta"), "seq")).decode())
+        node.mirror.renew(records, {}, now, "")
+        assert node.table.report("a", claimed[0].attempt)
+        node.mirror.renew(records, {}, int(snapshot[0]), "")
+        assert not node.table.report("a", claimed[0].attempt), "a store that was set back has not claimed it"
 
 
 async def test_an_emptied_store_is_noticed_and_hides_nothing_new(server: Store) -> None:

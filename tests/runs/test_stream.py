@@ -14,8 +14,8 @@ from tests.valkey import Store
 from etagere.caches.blobstore import BlobStore
 from etagere.core.lifecycle import LOSSES_ALLOWED
 from etagere.core.representation import INLINE_BYTES, Kind, Outcome
-from etagere.errors import StorageFull
-from etagere.runs.stream import ResultStream
+from etagere.errors import StorageFull, StoreLost
+from etagere.runs.stream import AGAIN_S, ResultStream
 from etagere.testing.samples import outcome, resource
 from etagere.valkey import Valkey, read_scripts
 
@@ -122,6 +122,41 @@ async def test_what_is_large_and_a_second_format_come_as_files(store: Valkey, pl
     assert taken.path.with_name("result.svg").read_bytes() == b"<svg/>"
     await results.done(taken)
     assert await place.clear() == 0, "what was on its way is removed"
+
+
+async def test_what_is_large_is_sent_once_however_long_the_store_has_no_room(
+    server: Store, store: Valkey, place: Place, tmp_path: Path
+) -> None:
+    results = await stream(store, place, tmp_path / "in")
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        putting = asyncio.create_task(results.put(ended("a", tmp_path, bytes(INLINE_BYTES + 1))))
+        await asyncio.wait([putting], timeout=3 * AGAIN_S)
+        assert not putting.done()
+        assert len(await place.listed("incoming")) == 1
+    finally:
+        server.command("CONFIG", "SET", "maxmemory", "0")
+    await putting
+    assert (await results.take()).path is not None
+    assert await place.clear() == 1
+
+
+async def test_what_cannot_be_acknowledged_is_deferred_like_any_other(
+    server: Store, store: Valkey, tmp_path: Path
+) -> None:
+    results = await stream(store, None, tmp_path / "in")
+    await results.put(ended("a", tmp_path, b"1"))
+    taken = await results.take()
+    server.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        with pytest.raises(StoreLost):
+            await results.done(taken)
+        await results.defer(taken)
+    finally:
+        server.command("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert await results.take() == taken
+    await results.done(taken)
+    assert await store.do("XLEN", store.key("results")) == 0
 
 
 async def test_what_is_large_and_has_no_place_is_a_failure_that_says_so(store: Valkey, tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 from tests.caches.sharing import connected
+from tests.cluster.processes import until
 from tests.valkey import Store
 
 from etagere.asked import Asked
 from etagere.caches.shared import SharedCache
-from etagere.core.clients import NOBODY
+from etagere.core.clients import NOBODY, Asker
+from etagere.core.lifecycle import CRASHES_ALLOWED, Event, State
+from etagere.core.quota import Quota
 from etagere.errors import OverCapacity, StorageFull, StoreLost
 from etagere.factory import SystemClock
 from etagere.pacer import Pacer
@@ -44,7 +50,11 @@ def dropped() -> list[str]:
 
 @asynccontextmanager
 async def a_table(
-    server: Store, clock: ManualClock, rules: Rules, heard: Callable[[str, Mirrored], None]
+    server: Store,
+    clock: ManualClock,
+    rules: Rules,
+    heard: Callable[[str, Mirrored], None],
+    worker: str = "worker",
 ) -> AsyncIterator[ValkeyRunTable]:
     """A table in an empty store whose time is the clock's."""
     server.wipe()
@@ -56,7 +66,7 @@ async def a_table(
     following = asyncio.create_task(feed.follow(ready.set))
     await ready.wait()
     try:
-        yield ValkeyRunTable(store, SCRIPTS, mirror, feed, clock, rules, lease=FOREVER, worker="worker")
+        yield ValkeyRunTable(store, SCRIPTS, mirror, feed, clock, rules, lease=FOREVER, worker=worker)
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -117,8 +127,7 @@ async def test_a_store_without_room_keeps_nobody_from_what_has_ended(server: Sto
         asked.note("b")
         server.command("CONFIG", "SET", "maxmemory", "1")
         try:
-            with pytest.raises(StorageFull):
-                await table.note({"b": 1.0})
+            await table.note({"b": 1.0})
             await asked.tell_before_a_start()
             assert await table.submit_unless_finished(resource("a"), NOBODY) is None
         finally:
@@ -159,3 +168,100 @@ def note_dropped(dropped: list[str]) -> Callable[[str, Mirrored], None]:
             dropped.append(entry.run.id)
 
     return heard
+
+
+async def test_a_store_without_room_starts_nothing_and_lets_what_goes_on_go_on(
+    server: Store, clock: ManualClock
+) -> None:
+    limits = {"limited@1": 1}
+    async with a_table(server, clock, Rules(100, limits.get, quota=Quota.parse("10/hour")), lambda *_: None) as table:
+        for name in ("a", "b", "c"):
+            await table.submit(resource(name))
+        assert await table.claim(["default"]) is not None
+        assert await table.claim(["default"]) is not None
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        try:
+            for name, model in (("d", "heat@1"), ("e", "limited@1")):
+                for asker in (NOBODY, Asker("client")):
+                    with pytest.raises(StorageFull):
+                        await table.submit(resource(name, model), asker)
+            assert await table._store.do("ZRANGE", table._store.key("runs"), "0", "-1") == [b"a", b"b", b"c"]
+            assert await table._store.do("HGET", table._store.key("started"), "client") is None
+            before = await leases(table)
+            clock.advance(10)
+            table.report("a", 1, 0.5, "half")
+            await table.renew()
+            assert [later - earlier for earlier, later in zip(before, await leases(table), strict=True)] == [10, 10]
+            for _ in range(CRASHES_ALLOWED):
+                await table.advance("a", Event.crash, getattr(table.get("a"), "attempt", None))
+                await table.claim(["default"])
+            await table.advance("b", Event.release, 1)
+            assert table._feed.fresh
+        finally:
+            server.command("CONFIG", "SET", "maxmemory", "0")
+
+
+async def leases(table: ValkeyRunTable) -> list[float]:
+    found = await table._store.do("ZRANGE", table._store.key("leases"), "0", "-1", "WITHSCORES")
+    return [float(moment) for moment in found[1::2]]
+
+
+async def test_a_store_that_keeps_nothing_is_as_good_as_lost(tmp_path: Path, clock: ManualClock) -> None:
+    """As where the disk is full that it saves to."""
+    server = Store(tmp_path / "store").start()
+    try:
+        async with a_table(server, clock, Rules(100, lambda _: None), lambda *_: None) as table:
+            await table.submit(resource("a"))
+            server.command("CONFIG", "SET", "save", "3600 1")
+            shutil.rmtree(server.directory)
+            server.command("BGSAVE")
+            await asyncio.to_thread(until, lambda: b"MISCONF" in server.command("SET", "probe", "1"))
+            for asked in (table.submit(resource("b")), table.claim(["default"]), table._store.do("SET", "x", "y")):
+                with pytest.raises(StoreLost):
+                    await asked
+    finally:
+        # It would not stop without having saved.
+        server.kill()
+
+
+async def test_who_had_a_run_before_the_store_was_emptied_says_nothing_of_the_next(
+    server: Store, clock: ManualClock
+) -> None:
+    rules = Rules(100, lambda _: None)
+    async with a_table(server, clock, rules, lambda *_: None) as table:
+        await table.submit(resource("a"))
+        await table.claim(["default"])
+        async with a_table(server, clock, rules, lambda *_: None, worker="another") as other:
+            # That has emptied it.
+            await other.submit(resource("a"))
+            claimed = await other.claim(["default"])
+            assert claimed is not None
+            assert claimed[0].attempt == 1
+            for event in (Event.cancel, Event.crash, Event.lose, Event.release, Event.postpone):
+                assert await table.advance("a", event, 1) is None
+            assert other.report("a", 1)
+            after = await other.advance("a", Event.release, 1)
+            assert after is not None
+            assert (after.state, after.crashes, after.losses) == (State.queued, 0, 0)
+
+
+async def test_of_a_quota_that_is_whole_again_nothing_is_kept(server: Store, clock: ManualClock) -> None:
+    async with a_table(server, clock, Rules(1000, lambda _: None, quota=Quota.parse("2/s")), lambda *_: None) as table:
+        for number in range(20):
+            await table.submit(resource(f"a{number}"), Asker(f"2001:db8::{number}"))
+        clock.advance(2)
+        await table.submit(resource("b"), Asker("2001:db8::"))
+        assert await table._store.do("ZRANGE", table._store.key("quota"), "0", "-1") == [b"2001:db8::"]
+
+
+async def test_a_progress_that_is_none_is_not_told(server: Store, clock: ManualClock) -> None:
+    """As a worker of somebody else's may send."""
+    async with a_table(server, clock, Rules(100, lambda _: None), lambda *_: None) as table:
+        await table.submit(resource("a"))
+        await table.claim(["default"])
+        for progress in ("soon", "nan", "2", "-1", "0x", "0.25"):
+            told = json.dumps([["a", 1, progress, "so far"]])
+            assert await table._call("renew", 10, told, "{}", "worker") == [[b"ok"]]
+        run = table.get("a")
+        assert run is not None
+        assert run.progress == 0.25

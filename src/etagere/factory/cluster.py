@@ -68,7 +68,7 @@ class Cluster:
         self.feed = Feed(self.store, self.scripts, self.mirror, clock, self.name, self._tell, pulse)
         self.runs = ValkeyRunTable(
             self.store, self.scripts, self.mirror, self.feed, clock, _rules(registry, settings, models),
-            lease=settings.lease, worker=self.name,
+            lease=settings.lease, worker=self.name if kind == "worker" else "",
         )  # fmt: skip
         self.processes: Counter[str] = Counter()
         self.capacity = 0

@@ -144,7 +144,7 @@ class Feed:
 
     async def _renew(self) -> None:
         """Read all that is pending, in parts; what changes meanwhile is heard after that."""
-        began, place, first = self._clock.monotonic(), b"-inf", 0
+        began, place, first, seq = self._clock.monotonic(), b"-inf", 0, b""
         records: dict[str, Record] = {}
         since: dict[str, int] = {}
         while place:
@@ -153,7 +153,7 @@ class Feed:
                 first, since = int(seq), _counts(flat)
             for record in map(json.loads, found):
                 records[record["id"]] = record
-        self._mirror.renew(records.values(), since)
+        self._mirror.renew(records.values(), since, int(seq), self._epoch.decode())
         self._heard, self._awaited, self._confirmed = first, None, began
 
     def _call(self, script: str, *arguments: str | bytes | int | float) -> Awaitable[Any]:

@@ -51,6 +51,7 @@ class Mirror:
     def __init__(self, heard: Callable[[str, Mirrored], None]) -> None:
         self.entries: dict[str, Mirrored] = {}
         self._heard = heard
+        self._epoch = ""
         self._ended: OrderedDict[str, int] = OrderedDict()
         self._since: dict[str, int] = {}
         self._running: Counter[str] = Counter()
@@ -73,23 +74,33 @@ class Mirror:
         self._heard(said["event"], after)
 
     def take(self, record: Record, now: float) -> None:
-        """A run as it was found at `now` (monotonic seconds)."""
-        id = record["id"]
+        """A run as it was found at `now` (monotonic seconds); perhaps its end was heard of before that was read."""
+        id, seq = record["id"], int(record["seq"])
         before = self.entries.get(id)
-        if before is not None and before.seq >= int(record["seq"]):
+        if before is not None and before.seq >= seq:
             before.seen = now
-        else:
+        elif before is not None or record["epoch"] != self._epoch or seq > self._ended.get(id, 0):
             self._replace(before, Mirrored(record, now))
 
-    def renew(self, records: Iterable[Record], since: Mapping[str, int]) -> None:
-        """All that is pending; what is not among it has ended."""
+    def renew(self, records: Iterable[Record], since: Mapping[str, int], seq: int, epoch: str) -> None:
+        """All that is pending, as read until the change `seq` of an epoch; what is not among it has ended.
+
+        What an answer has told meanwhile is newer than what was read.
+        """
+        self._epoch = epoch
         before, self.entries = self.entries, {}
-        for counts in (self._ended, self._running, self.held, self.waiting):
+        for counts in (self._running, self.held, self.waiting):
             counts.clear()
+        # Of an epoch that is over they have other numbers, most of them larger ones.
+        self._ended = OrderedDict((id, ended) for id, ended in self._ended.items() if ended <= seq)
         self.abandoned = 0
         self._since = dict(since)
         for record in records:
-            self._replace(None, Mirrored(record))
+            entry, told = before.get(record["id"]), int(record["seq"])
+            if entry is not None and told < entry.seq <= seq:
+                self._replace(None, entry)
+            elif told > self._ended.get(record["id"], 0):
+                self._replace(None, Mirrored(record))
         for id, entry in before.items():
             if id not in self.entries:
                 self._heard("gone", entry)
@@ -98,6 +109,7 @@ class Mirror:
         """There is no such run."""
         if entry := self.entries.pop(id, None):
             self._count(entry, -1)
+            self._heard("gone", entry)
 
     def in_order(self) -> list[Mirrored]:
         """The entries in the order of their turns."""

@@ -7,11 +7,12 @@ import secrets
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from etagere import contents
 from etagere.core.representation import INLINE_BYTES, Kind, Outcome
@@ -30,6 +31,8 @@ FORGOTTEN_MS = 3_600_000
 """A collector that has taken nothing for so long is not there any more."""
 
 _RESULT = "result"
+
+T = TypeVar("T")
 
 log = get_logger("etagere.results")
 
@@ -92,17 +95,27 @@ class ResultStream:
 
     async def put(self, outcome: Outcome) -> Outcome:
         """See `ResultQueue.put`; a store or a place that is away is waited for, since runs may have taken hours."""
-        while True:
-            try:
-                put = await self._put(outcome)
-                break
-            except (StoreLost, StorageFull) as error:
-                log.warning("an outcome waits until it can be handed over", id=outcome.resource.id, reason=error.detail)
-                await asyncio.sleep(AGAIN_S)
+        put, fields = await self._patiently(outcome, partial(self._fields, outcome, secrets.token_hex(8)))
+        about = put.resource.id, str(put.attempt), str(put.kind)
+        pairs = [part for pair in fields.items() for part in pair]
+        await self._patiently(outcome, lambda: self._store.script(self._finish, *about, *pairs))
         self._delivered(outcome.resource.id, outcome.attempt)
         if outcome.path is not None:
             await asyncio.to_thread(shutil.rmtree, outcome.path.parent, ignore_errors=True)
         return put
+
+    async def _patiently(self, outcome: Outcome, do: Callable[[], Awaitable[T]]) -> T:
+        said = ""
+        while True:
+            try:
+                return await do()
+            except (StoreLost, StorageFull) as error:
+                if error.detail != said:
+                    log.warning(
+                        "an outcome waits until it can be handed over", id=outcome.resource.id, reason=error.detail
+                    )
+                said = error.detail
+                await asyncio.sleep(AGAIN_S)
 
     async def take(self) -> Outcome:
         """See `ResultQueue.take`."""
@@ -120,11 +133,12 @@ class ResultStream:
 
     async def done(self, outcome: Outcome) -> None:
         """See `ResultQueue.done`."""
-        known = self._entries.pop((outcome.resource.id, outcome.attempt), [])
+        key = outcome.resource.id, outcome.attempt
+        known = self._entries.get(key, [])
         if known:
-            acknowledged = self._store.do("XACK", self._stream, GROUP, *known)
-            await self._store.do("XDEL", self._stream, *known)
-            await acknowledged
+            await self._dismiss(known)
+        # Until here it may be deferred, since the store may be away.
+        self._entries.pop(key, None)
         for blob in (blob for entry in known for blob in self._arrived.pop(entry, [])):
             assert self._blobs is not None
             await self._blobs.remove(blob)
@@ -141,29 +155,29 @@ class ResultStream:
             if not told[b"pending"] and told[b"idle"] > FORGOTTEN_MS:
                 await self._store.do("XGROUP", "DELCONSUMER", self._stream, GROUP, told[b"name"])
 
-    async def _put(self, outcome: Outcome) -> Outcome:
+    async def _fields(self, outcome: Outcome, token: str) -> tuple[Outcome, dict[str, bytes]]:
+        """What is handed over, and its fields; what is large is where all find it then, under a name with the token."""
         fields = entries.encode(outcome)
-        if outcome.path is not None:
-            try:
-                fields |= await self._sent(outcome, outcome.path, "")
-                with suppress(FileNotFoundError):
-                    fields |= await self._sent(outcome, outcome.path.with_name(SECOND), "second_")
-            except ValueError as error:
-                outcome = replace(outcome, kind=Kind.failed, detail=str(error), path=None)
-                fields = entries.encode(outcome)
-        about = outcome.resource.id, str(outcome.attempt), str(outcome.kind)
-        pairs = (part for pair in fields.items() for part in pair)
-        await self._store.script(self._finish, *about, *pairs)
-        return outcome
+        if outcome.path is None:
+            return outcome, fields
+        try:
+            fields |= await self._sent(outcome, outcome.path, "", token)
+            with suppress(FileNotFoundError):
+                fields |= await self._sent(outcome, outcome.path.with_name(SECOND), "second_", token)
+        except ValueError as error:
+            failed = replace(outcome, kind=Kind.failed, detail=str(error), path=None)
+            return failed, entries.encode(failed)
+        return outcome, fields
 
-    async def _sent(self, outcome: Outcome, path: Path, prefix: str) -> dict[str, bytes]:
+    async def _sent(self, outcome: Outcome, path: Path, prefix: str, token: str) -> dict[str, bytes]:
         """The fields that tell of a file: its bytes, or where they are."""
         size, digest, body = await asyncio.to_thread(contents.read, path, sys.maxsize)
         if body is not None:
             return {f"{prefix}body": body}
         if self._blobs is None:
             raise ValueError(f"the result has {size} bytes; more than 1 MiB need a place that all share: set blobs")
-        name = f"incoming/{outcome.resource.id}.{outcome.attempt}.{secrets.token_hex(8)}"
+        # The same name each time that it is tried.
+        name = f"incoming/{prefix}{outcome.resource.id}.{outcome.attempt}.{token}"
         await self._blobs.put(path, name)
         about = {"blob": name, "size": str(size), "digest": digest.hex()}
         return {prefix + field: value.encode() for field, value in about.items()}
@@ -214,13 +228,14 @@ class ResultStream:
     async def _take_in(self, entry: str, fields: Fields) -> Outcome | None:
         self._coming.add(entry)
         try:
-            return await self._outcome(entry, fields)
-        except StorageFull as full:
+            try:
+                return await self._outcome(entry, fields)
+            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+                log.error("an outcome is gone or cannot be read: its run is lost", entry=entry, reason=repr(error))
+                await self._forget(entry, fields)
+        except (StorageFull, StoreLost) as away:
             # It counts as taken, and is taken over like one of a collector that is gone.
-            log.warning("an outcome cannot be fetched now", entry=entry, reason=full.detail)
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            log.error("an outcome is gone or cannot be read: its run is lost", entry=entry, reason=repr(error))
-            await self._forget(entry, fields)
+            log.warning("an outcome cannot be fetched now", entry=entry, reason=away.detail)
         finally:
             self._coming.discard(entry)
         return None
@@ -251,10 +266,11 @@ class ResultStream:
 
     async def _forget(self, entry: str, fields: Fields) -> None:
         lose = self._store.script(self._advance, fields.get("id", b""), "lose", fields.get("attempt", b"0"))
-        acknowledged = self._store.do("XACK", self._stream, GROUP, entry)
-        await self._store.do("XDEL", self._stream, entry)
-        await acknowledged
-        await lose
+        await asyncio.gather(lose, self._dismiss([entry]))
+
+    async def _dismiss(self, taken: Sequence[str]) -> None:
+        acknowledge = self._store.do("XACK", self._stream, GROUP, *taken)
+        await asyncio.gather(acknowledge, self._store.do("XDEL", self._stream, *taken))
 
 
 def _check(size: int, largest: int) -> None:

@@ -53,7 +53,8 @@ class ValkeyRunTable:
     """The `RunTable` of many machines, with its `Interest` and `Pending`.
 
     `feed` keeps `mirror` true. An attempt whose `lease` (seconds) cannot be renewed in its time is stopped here, since
-    another may have it by then. `worker` is the name of who claims.
+    another may have it by then. `worker` is the name of who claims, and empty where nobody does: who has one speaks of
+    its own attempts alone.
     """
 
     def __init__(
@@ -202,7 +203,7 @@ class ValkeyRunTable:
         """See `RunTable.advance`."""
         given = "" if attempt is None else str(attempt)
         before = self._mirror.entries.get(id)
-        status, *rest = await self._call("advance", id, event.value, given)
+        status, *rest = await self._call("advance", id, event.value, given, self._worker)
         if status == b"none":
             return None
         state = rest[0].decode()

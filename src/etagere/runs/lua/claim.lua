@@ -4,6 +4,7 @@
 local given = cjson.decode(ARGV[3])
 local lease = given.lease
 
+room_or_not()
 local known
 if given.models then
   known = {}
@@ -82,5 +83,4 @@ run.progress, run.message, run.delay, run.delivered, run.worker = '', '', '0', '
 hold(run, lease)
 save(run, 'claim')
 local uri = run.uri
-run.uri = nil
-return done(id, uri, cjson.encode(run))
+return done(id, uri, told(run))

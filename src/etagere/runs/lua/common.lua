@@ -23,6 +23,12 @@ local function meta(field)
   return redis.call('HINCRBY', P .. 'meta', field, 1)
 end
 
+-- A store without room refuses what begins with a write that may take some. What keeps runs alive and ends them does not
+-- begin so, and what starts them does.
+local function room_or_not()
+  redis.call('ZREM', P .. 'leases', '')
+end
+
 local function number(text)
   return string.format('%.6f', text)
 end
@@ -192,6 +198,12 @@ end
 local function done(...)
   if #events > 0 then redis.call('PUBLISH', P .. 'events', '[' .. table.concat(events, ',') .. ']') end
   return { events, ... }
+end
+
+-- A run as it is answered with: without its URI, and with the epoch that its number is of.
+local function told(run)
+  run.uri, run.epoch = nil, redis.call('HGET', P .. 'meta', 'epoch') or ''
+  return cjson.encode(run)
 end
 
 local function watch(id, seconds)

@@ -2,5 +2,4 @@
 
 local run = load(ARGV[3])
 if not run then return false end
-run.uri = nil
-return cjson.encode(run)
+return told(run)

@@ -1,6 +1,7 @@
 -- Who still asks. Arguments: 3 a JSON object from ids to the seconds in which each is asked for again at the latest; 4
 -- a JSON object of the models that are not computed for nobody; 5 how many are looked at.
 
+room_or_not()
 local asked, needless, most = cjson.decode(ARGV[3]), cjson.decode(ARGV[4]), tonumber(ARGV[5])
 
 local function turn_to(run, abandoned)

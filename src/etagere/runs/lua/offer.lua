@@ -14,8 +14,7 @@ end
 local found = load(id)
 if found then
   if found.uri ~= uri then return done('collision', found.uri) end
-  found.uri = nil
-  return done('joined', cjson.encode(found))
+  return done('joined', told(found))
 end
 if given.unless_finished and redis.call('EXISTS', P .. 'result:' .. id, P .. 'failure:' .. id) > 0 then
   return done('finished')
@@ -25,7 +24,7 @@ if redis.call('HGET', P .. 'meta', 'draining') == '1' then return done('draining
 local whole
 if given.client ~= '' and given.each then
   local now = tonumber(NOW)
-  local before = tonumber(redis.call('HGET', P .. 'quota', given.client) or now)
+  local before = tonumber(redis.call('ZSCORE', P .. 'quota', given.client) or now)
   before = math.min(before, now + given.seconds)
   whole = math.max(before, now) + given.each
   if whole - now > given.seconds + given.slack then return done('quota', number(before), NOW) end
@@ -49,15 +48,17 @@ while exhausted() do
   if not drop('abandoned-by:' .. given.client) then return done('share') end
 end
 
+-- The first write is one that a store without room refuses, so nothing is started there.
+redis.call('HINCRBY', P .. 'started', given.client, 1)
 if whole then
-  redis.call('HSET', P .. 'quota', given.client, number(whole))
+  redis.call('ZADD', P .. 'quota', number(whole), given.client)
+  redis.call('ZREMRANGEBYSCORE', P .. 'quota', '-inf', NOW)
 end
 if given.limit > 0 then
   redis.call('HSET', P .. 'limits', given.model, given.limit)
 else
   redis.call('HDEL', P .. 'limits', given.model)
 end
-redis.call('HINCRBY', P .. 'started', given.client, 1)
 redis.call('HINCRBY', P .. 'meta', 'bytes', #uri)
 local run = {
   id = id, uri = uri, model = given.model, queue = given.queue, client = given.client,
@@ -71,5 +72,4 @@ redis.call('ZADD', P .. 'runs', run.order, id)
 watch(id, given.patience)
 enqueue(run)
 save(run, 'offer')
-run.uri = nil
-return done('started', cjson.encode(run))
+return done('started', told(run))

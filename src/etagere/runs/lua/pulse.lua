@@ -1,6 +1,7 @@
 -- Say that somebody is there, and hear how things stand. Arguments: 3 a name, or empty; 4 what is said of it, as JSON,
 -- or empty where it goes; 5 an epoch to begin where there is none, 6 after how many seconds others are gone.
 
+room_or_not()
 if ARGV[3] ~= '' then
   if ARGV[4] ~= '' then
     redis.call('HSET', P .. 'nodes', ARGV[3], ARGV[4])
