@@ -55,6 +55,22 @@ def test_help_teaches() -> None:
     assert "TARGET" in etagere("serve", "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "defaults"),
+    [
+        ("serve", ["127.0.0.1", "8000", "etagere.toml", ".etagere", "the number of cores"]),
+        ("worker", ["the setting", "the number of cores", "those of the models", "a new one"]),
+        ("collect", ["the setting", "a new directory"]),
+        ("check", ["all"]),
+        ("doctor", ["etagere.toml", ".etagere"]),
+    ],
+)
+@pytest.mark.parametrize("rich", ["0", "1"])
+def test_help_tells_the_defaults(command: str, defaults: list[str], rich: str) -> None:
+    shown = " ".join(etagere(command, "--help", COLUMNS="200", TYPER_USE_RICH=rich).stdout.split())
+    assert re.findall(r"\[default: \(?(.*?)\)?\]", shown) == defaults
+
+
 def test_the_version_is_told() -> None:
     done = etagere("--version")
     assert (done.returncode, done.stdout) == (0, f"etagere {version('etagere')}\n")
