@@ -295,7 +295,8 @@ def drain(
     """Start no new runs, and let those under way come to their end, before the service is stopped.
 
     Results are served all the same. Requests that need a new run get 503, /-/health/ready is false, and queued runs
-    are kept for the next start.
+    are kept. The next start ends it, and so does --off; with a store, it is all nodes and workers that drain, and --off
+    alone ends it.
 
     Example: etagere drain, then etagere status until none is running
     """
