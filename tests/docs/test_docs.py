@@ -6,7 +6,8 @@
 * `serve` and `uvicorn` go on in the background, on a free port in the place of 8000 or of the one that is said; one at
   a time, unless they share a store. So do `worker`, `collect`, Celery workers and workers of one's own.
 * `valkey-server` begins a store on a free port in the place of 6379.
-* While the run is pending, a command with another answer than the one shown is repeated, as a client would.
+* A command that asks for what was asked for before is repeated while the run is pending and another answer is shown, as
+  a client would. Whoever asks first has to be shown what comes first.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
 SERVED = re.compile(r"etagere serve|uvicorn")
 BESIDE = re.compile(r"etagere (?:worker|collect)|celery|python \w+_worker\.py")
+TARGET = re.compile(r"http://[^/\s]+(/[^'\"\s]*)")
 STORED = re.compile(r"valkey-server --port \d+(?P<options>.*)")
 
 
@@ -50,6 +52,7 @@ class Reader:
         self.addresses: dict[str, str] = {}
         self.store: Store | None = None
         self.beside: list[subprocess.Popen[bytes]] = []
+        self.asked: set[str] = set()
 
     def python(self, example: Example) -> None:
         source = str(example.parsed)
@@ -121,7 +124,9 @@ class Reader:
         return process.stdout.readline().decode() if process.stdout else ""
 
     def _ask(self, command: str, shown: list[str]) -> str:
-        deadline = time.monotonic() + PATIENCE_S
+        targets = set(TARGET.findall(command))
+        deadline = time.monotonic() + (PATIENCE_S if targets & self.asked else 0)
+        self.asked |= targets
         answer = self._run(command)
         while "run-status:" in answer and missing(shown, answer) and time.monotonic() < deadline:
             time.sleep(0.2)
