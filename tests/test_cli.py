@@ -172,6 +172,17 @@ def test_where_an_import_fails_is_told(file: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "worker", "collect"])
+def test_without_what_a_store_needs_it_says_what_to_install(file: Path, command: str) -> None:
+    (file.parent / "redis.py").write_text("raise ModuleNotFoundError(name='redis')")
+    paths = os.pathsep.join(filter(None, [str(file.parent), os.environ.get("PYTHONPATH")]))
+    done = etagere(command, str(file), "--store", "redis://127.0.0.1:1", cwd=file.parent, PYTHONPATH=paths)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "etagere: a store needs redis, which is not there: pip install '.[cluster]' in a checkout of Etagere"
+    )
+
+
 def test_a_module_target(file: Path, tmp_path: Path) -> None:
     with Server(
         [sys.executable, "-m", "etagere", "serve", "shapes:app", "--port", "0", "--data", str(tmp_path / "d")],
