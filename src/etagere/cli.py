@@ -82,10 +82,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port; 0 chooses a free one.", show_default="8000")] = None,
     config: Annotated[Path | None, typer.Option(help="The file of settings.", show_default="etagere.toml")] = None,
     data: Annotated[Path | None, typer.Option(help="The data directory.", show_default=".etagere")] = None,
-    runs: Annotated[int | None, typer.Option(help="Runs at once.", show_default="the number of cores")] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs at once; without a meaning where there is a store.", show_default="the number of cores"
+        ),
+    ] = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Valkey or Redis that many machines share, for workers."),
+        typer.Option(
+            metavar="URL",
+            help="Valkey or Redis that many machines share; this process then runs nothing itself, see etagere worker.",
+        ),
     ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload on change; versions follow the source.")] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
@@ -129,7 +137,7 @@ def worker(
     ] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
 ) -> None:
-    """Run the models of TARGET for the nodes that share a store; start as many as there are machines.
+    """Run the models of TARGET for the nodes that share a store; start as many as there is work for.
 
     Example: etagere worker model.py --store redis://store.example:6379 --runs 8
     """
