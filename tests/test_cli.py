@@ -55,6 +55,22 @@ def test_help_teaches() -> None:
     assert "TARGET" in etagere("serve", "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "defaults"),
+    [
+        ("serve", ["127.0.0.1", "8000", "etagere.toml", ".etagere", "the number of cores"]),
+        ("worker", ["the setting", "the number of cores", "those of the models", "a new one"]),
+        ("collect", ["the setting", "a new directory"]),
+        ("check", ["all"]),
+        ("doctor", ["etagere.toml", ".etagere"]),
+    ],
+)
+@pytest.mark.parametrize("rich", ["0", "1"])
+def test_help_tells_the_defaults(command: str, defaults: list[str], rich: str) -> None:
+    shown = " ".join(etagere(command, "--help", COLUMNS="200", TYPER_USE_RICH=rich).stdout.split())
+    assert re.findall(r"\[default: \(?(.*?)\)?\]", shown) == defaults
+
+
 def test_the_version_is_told() -> None:
     done = etagere("--version")
     assert (done.returncode, done.stdout) == (0, f"etagere {version('etagere')}\n")
@@ -154,6 +170,17 @@ def test_where_an_import_fails_is_told(file: Path) -> None:
     done = etagere("serve", "broken.py", cwd=file.parent)
     assert "line 3" in done.stderr.splitlines()[-1]
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "collect"])
+def test_without_what_a_store_needs_it_says_what_to_install(file: Path, command: str) -> None:
+    (file.parent / "redis.py").write_text("raise ModuleNotFoundError(name='redis')")
+    paths = os.pathsep.join(filter(None, [str(file.parent), os.environ.get("PYTHONPATH")]))
+    done = etagere(command, str(file), "--store", "redis://127.0.0.1:1", cwd=file.parent, PYTHONPATH=paths)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "etagere: a store needs redis, which is not there: pip install '.[cluster]' in a checkout of Etagere"
+    )
 
 
 def test_a_module_target(file: Path, tmp_path: Path) -> None:

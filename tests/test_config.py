@@ -46,7 +46,9 @@ def test_a_list_in_the_environment_is_a_json_array(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ETAGERE_ALLOWED_HOSTS", '["a.example", "b.example"]')
     assert Settings.layered({}, {}).allowed_hosts == ("a.example", "b.example")
     monkeypatch.setenv("ETAGERE_ALLOWED_HOSTS", "a.example")
-    assert refused({}).startswith("bad settings: the environment: allowed_hosts: ")
+    said = refused({})
+    assert said.startswith("bad settings: the environment: allowed_hosts: ")
+    assert 'a list or a table is JSON here, such as ["a", "b"]' in said
 
 
 def test_a_fault_names_its_place_and_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,7 @@ def test_the_key_set_of_an_issuer(tmp_path: Path) -> None:
     missing.write_text('raise ModuleNotFoundError("not installed", name="joserfc")\n')
     status, found = looked_at(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     assert status == 1
-    assert found[f"key set {file}"].endswith('pip install "etagere[jwt]"')
+    assert found[f"key set {file}"].endswith("pip install '.[jwt]' in a checkout of Etagere")
 
 
 def test_no_password_of_a_store_is_shown() -> None:

@@ -40,7 +40,8 @@ Url = Annotated[
     str | None, typer.Option(metavar="URL", help="Ask the service there, with the operator's key in ETAGERE_KEY.")
 ]
 Store = Annotated[
-    str | None, typer.Option(metavar="URL", help="Valkey or Redis that many machines share. [default: the setting]")
+    str | None,
+    typer.Option(metavar="URL", help="Valkey or Redis that many machines share.", show_default="the setting"),
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a resource: in its tags, URIs and log lines.")]
 
@@ -77,14 +78,22 @@ def options(
 @app.command()
 def serve(
     target: Target,
-    host: Annotated[str | None, typer.Option(help="The address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 chooses a free one. [default: 8000]")] = None,
-    config: Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")] = None,
-    data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
-    runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 chooses a free one.", show_default="8000")] = None,
+    config: Annotated[Path | None, typer.Option(help="The file of settings.", show_default="etagere.toml")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data directory.", show_default=".etagere")] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs at once; without a meaning where there is a store.", show_default="the number of cores"
+        ),
+    ] = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Valkey or Redis that many machines share, for workers."),
+        typer.Option(
+            metavar="URL",
+            help="Valkey or Redis that many machines share; this process then runs nothing itself, see etagere worker.",
+        ),
     ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Reload on change; versions follow the source.")] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
@@ -115,18 +124,20 @@ def serve(
 def worker(
     target: Target,
     store: Store = None,
-    runs: Annotated[int | None, typer.Option(help="Runs at once. [default: the number of cores]")] = None,
+    runs: Annotated[int | None, typer.Option(help="Runs at once.", show_default="the number of cores")] = None,
     queue: Annotated[
-        list[str] | None, typer.Option(help="A queue to work off; repeat for more. [default: those of the models]")
+        list[str] | None, typer.Option(help="A queue to work off; repeat for more.", show_default="those of the models")
     ] = None,
     engine: Annotated[
         str | None, typer.Option(metavar="URL", help="celery+<broker URL>: be a Celery worker of that broker, too.")
     ] = None,
     config: Config = None,
-    data: Annotated[Path | None, typer.Option(help="Where runs have their directories. [default: a new one]")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where runs have their directories.", show_default="a new one")
+    ] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
 ) -> None:
-    """Run the models of TARGET for the nodes that share a store; start as many as there are machines.
+    """Run the models of TARGET for the nodes that share a store; start as many as there is work for.
 
     Example: etagere worker model.py --store redis://store.example:6379 --runs 8
     """
@@ -140,7 +151,7 @@ def collect(
     target: Target,
     store: Store = None,
     config: Config = None,
-    data: Annotated[Path | None, typer.Option(help="Where results arrive. [default: a new directory]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where results arrive.", show_default="a new directory")] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, an object a line.")] = False,
 ) -> None:
     """Put what workers have finished into the cache that all nodes share. One is enough; a second takes over.
@@ -163,7 +174,9 @@ def run(target: Target, model: ModelName, parameter: Parameters = []) -> None:  
 @app.command()
 def check(
     target: Target,
-    model: Annotated[list[str] | None, typer.Argument(help="Models' names, or name@version. [default: all]")] = None,
+    model: Annotated[
+        list[str] | None, typer.Argument(help="Models' names, or name@version.", show_default="all")
+    ] = None,
 ) -> None:
     """Run the examples of each MODEL twice, and compare the bytes; also tell what its declaration lacks.
 
@@ -194,8 +207,8 @@ def doctor(
         str | None,
         typer.Argument(help="A file, file.py:attribute or module:attribute, whose settings count.", show_default=False),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="The file of settings. [default: etagere.toml]")] = None,
-    data: Annotated[Path | None, typer.Option(help="The data directory. [default: .etagere]")] = None,
+    config: Annotated[Path | None, typer.Option(help="The file of settings.", show_default="etagere.toml")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data directory.", show_default=".etagere")] = None,
 ) -> None:
     """Look whether a service is well here: versions, data directory, space, limits, clock, what is stored.
 
@@ -290,7 +303,8 @@ def drain(
     """Start no new runs, and let those under way come to their end, before the service is stopped.
 
     Results are served all the same. Requests that need a new run get 503, /-/health/ready is false, and queued runs
-    are kept for the next start.
+    are kept. The next start ends it, and so does --off; with a store, it is all nodes and workers that drain, and --off
+    alone ends it.
 
     Example: etagere drain, then etagere status until none is running
     """

@@ -109,7 +109,12 @@ class Settings(BaseModel):
     @classmethod
     def _json(cls, value: object) -> object:
         """The environment has only text: a JSON array or object there."""
-        return json.loads(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f'a list or a table is JSON here, such as ["a", "b"]: {error}') from error
 
     @field_validator("quota")
     @classmethod

@@ -29,7 +29,7 @@ async def work(target: str, overrides: Mapping[str, Any], config: Path | None) -
 
 async def collect(target: str, overrides: Mapping[str, Any], config: Path | None) -> int:
     """Collect outcomes until stopped; 0."""
-    return await _host(target, overrides, config, begin_collecting, "Collecting")
+    return await _host(target, overrides, config, begin_collecting, "Collecting outcomes")
 
 
 async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, begin: Begin, doing: str) -> int:

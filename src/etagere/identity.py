@@ -53,7 +53,7 @@ def with_joserfc(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "joserfc":
             raise
-        raise StartError('JSON Web Tokens need joserfc: pip install "etagere[jwt]"') from error
+        raise StartError("JSON Web Tokens need joserfc: pip install '.[jwt]' in a checkout of Etagere") from error
 
 
 class Identity:

@@ -180,11 +180,14 @@ def _purged(done: Document) -> str:
 
 def _drained(done: Document) -> str:
     running, queued = _some(done["running"], "run"), _some(done["queued"], "run")
+    everywhere = ", all nodes and workers" if done["cluster"] else ""
     if not done["draining"]:
-        return f"Serving: {queued} in the queue, {running} under way.\n"
+        return f"Serving{everywhere}: {queued} in the queue, {running} under way.\n"
+    ends = "etagere drain --off ends it, and no restart does" if everywhere else "etagere drain --off ends it"
     return (
-        f"Draining: {running} under way, {queued} kept in the queue. New ones are refused; results are served.\n"
-        "etagere status tells when none is under way; etagere drain --off ends it.\n"
+        f"Draining{everywhere}: {running} under way, {queued} kept in the queue. "
+        "New ones are refused; results are served.\n"
+        f"etagere status tells when none is under way; {ends}.\n"
     )
 
 

@@ -156,13 +156,16 @@ class Operations:
     async def drain(self, on: bool = True) -> Document:
         """Start nothing new, and let the runs under way come to their end; or start some again.
 
+        `cluster` tells whether that is so for all that share a store, and not for this service alone.
+
         Raises:
             StoreLost: others cannot be told.
         """
         await self._service.set_draining(on)
         log.info("draining: no runs are started" if on else "no longer draining: runs are started again")
         counts = self._runs.counts()
-        return {"draining": on, "queued": counts[State.queued], "running": counts[State.running]}
+        done = {"draining": on, "cluster": self._fleet is not None}
+        return {**done, "queued": counts[State.queued], "running": counts[State.running]}
 
     async def perform(self, operation: str, arguments: Mapping[str, Any]) -> Document:
         """What the operation of this name returns, given arguments as JSON has them.

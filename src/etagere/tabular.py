@@ -72,4 +72,4 @@ def _pyarrow() -> Any:
     try:
         return import_module("pyarrow")
     except ModuleNotFoundError as error:
-        raise EncodingError("tables need pyarrow: pip install 'etagere[tables]'") from error
+        raise EncodingError("tables need pyarrow: pip install '.[tables]' in a checkout of Etagere") from error

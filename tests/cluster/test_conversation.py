@@ -38,6 +38,15 @@ def operate(node: Part, operation: str, **arguments: object) -> dict[str, object
     return control.ask(data, operation, **arguments)
 
 
+def told(node: Part, *command: str) -> str:
+    """What a command for a running service prints of this node."""
+    data = node.command[node.command.index("--data") + 1]
+    done = subprocess.run(
+        [sys.executable, "-m", "etagere", *command, "--data", data], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
 def test_all_nodes_know_a_run_and_have_its_result(pair: Pair) -> None:
     path = "/nap?name=known&seconds=1"
     started = pair.first.get(path)
@@ -147,10 +156,15 @@ def test_operators_see_all_nodes_and_drain_them(pair: Pair) -> None:
     status = operate(pair.second, "status")
     kinds = sorted(node["kind"] for node in status["nodes"].values())  # type: ignore[attr-defined]
     assert kinds == ["collector", "node", "node", "worker"]
-    operate(pair.first, "drain")
+    said = told(pair.first, "drain")
+    assert said.startswith("Draining, all nodes and workers: 0 runs under way, 0 runs kept in the queue.")
+    assert "no restart does" in said
     until(lambda: pair.second.get("/-/health/ready").status == 503, what="that the other node drains")
     assert pair.second.get("/nap?name=drained").status == 503
-    operate(pair.second, "drain", on=False)
+    assert pair.second.stop() == 0
+    pair.second.start()
+    until(lambda: pair.second.get("/-/health/ready").status == 503, what="that a node that begins anew drains, too")
+    assert told(pair.second, "drain", "--off").startswith("Serving, all nodes and workers: ")
     until(lambda: pair.first.get("/-/health/ready").status == 200, what="that it starts again")
     assert pair.first.result("/nap?name=drained").status == 200
 
@@ -158,13 +172,7 @@ def test_operators_see_all_nodes_and_drain_them(pair: Pair) -> None:
 def test_commands_tell_of_nodes_and_of_who_has_a_run(pair: Pair) -> None:
     pair.first.get("/nap?name=held&seconds=30")
     until(lambda: pair.cluster.started("held") == 1)
-    data = pair.second.command[pair.second.command.index("--data") + 1]
-    said = {
-        command: subprocess.run(
-            [sys.executable, "-m", "etagere", command, "--data", data], capture_output=True, text=True, check=True
-        ).stdout
-        for command in ("status", "runs")
-    }
+    said = {command: told(pair.second, command) for command in ("status", "runs")}
     assert re.search(r"^processes +1 collector, 2 nodes, 1 worker$", said["status"], re.MULTILINE)
     assert re.search(r"worker-\S+ +process \d+ on .+, 2 runs at once", said["status"])
     assert re.search(r"nap@1 .* running .* worker-\S+", said["runs"])

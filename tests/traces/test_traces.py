@@ -294,6 +294,6 @@ def test_without_opentelemetry_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "opentelemetry.py").write_text("raise ModuleNotFoundError(name='opentelemetry')")
     paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     server = Server.serve(MODELS, tmp_path / "data", env={**NOWHERE, "PYTHONPATH": paths})
-    with pytest.raises(AssertionError, match=re.escape('is not there: pip install "etagere[otel]"')):
+    with pytest.raises(AssertionError, match=re.escape("is not there: pip install '.[otel]' in a checkout")):
         server.start()
     assert server.stop() == 2

@@ -81,7 +81,9 @@ def without_cluster(error: ModuleNotFoundError) -> Exception:
     """What to raise where a module of the extra `cluster` is missing."""
     if (error.name or "").partition(".")[0] not in ("redis", "obstore", "celery", "kombu"):
         return error
-    return StartError(f'a store needs {error.name}, which is not there: pip install "etagere[cluster]"')
+    return StartError(
+        f"a store needs {error.name}, which is not there: pip install '.[cluster]' in a checkout of Etagere"
+    )
 
 
 async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
@@ -96,7 +98,7 @@ def _tracing() -> Tracing:
         from etagere.otel import Tracing
     except ImportError as error:
         raise StartError(
-            f'traces need OpenTelemetry, and {error.name} is not there: pip install "etagere[otel]"'
+            f"traces need OpenTelemetry, and {error.name} is not there: pip install '.[otel]' in a checkout of Etagere"
         ) from None
     return Tracing()
 
