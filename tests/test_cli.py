@@ -195,6 +195,17 @@ def test_a_file_of_settings_that_is_named(file: Path, tmp_path: Path) -> None:
     assert (absent.returncode, absent.stderr) == (2, "etagere: There is no file absent.toml.\n")
 
 
+def test_a_variable_that_is_no_setting_is_warned_of_once(file: Path, tmp_path: Path) -> None:
+    with Server.serve(file, tmp_path / "data") as silent:
+        pass
+    command = silent.command
+    with Server(command, {"ETAGERE_STOER": "redis://127.0.0.1", "ETAGERE_KEY": "k"}) as server:
+        assert server.result("/area?radius=1").status == 200
+    warned = b"settings count for nothing variables=ETAGERE_STOER (did you mean ETAGERE_STORE?)"
+    assert (silent.printed.count(b"no settings"), server.printed.count(warned)) == (0, 1)
+    assert b"ETAGERE_KEY" not in server.printed
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -145,6 +145,14 @@ def test_settings_and_models_that_are_not_valid(tmp_path: Path) -> None:
     assert found["models"].startswith("problem")
 
 
+def test_variables_that_are_no_settings(tmp_path: Path) -> None:
+    status, found = examined(tmp_path / "data", ETAGERE_STOER="x")
+    assert (status, found["environment"].partition(":")[0]) == (
+        0, "warning ETAGERE_STOER (did you mean ETAGERE_STORE?)",
+    )  # fmt: skip
+    assert "environment" not in examined(tmp_path / "data")[1]
+
+
 def test_room_and_limits(tmp_path: Path) -> None:
     status, found = examined(tmp_path / "data", ETAGERE_CACHE_SIZE="900TiB", ETAGERE_MAX_WAITING="1000000000")
     assert status == 0

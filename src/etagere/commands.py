@@ -18,7 +18,7 @@ from watchfiles import PythonFilter, awatch
 from etagere import front, logs, server
 from etagere.application import Etagere
 from etagere.checking import Checker, Finding, Verdict
-from etagere.config import Settings, origins
+from etagere.config import Settings, origins, warn_of_unknown_variables
 from etagere.core.clients import Access
 from etagere.core.representation import Kind, Outcome
 from etagere.doctor import Level, Remark, examine
@@ -45,6 +45,7 @@ async def serve(target: str, overrides: dict[str, Any], config: Path | None, pub
         application = load(target)
         settings = Settings.layered(application.defaults, overrides, config)
         logs.to_stderr(machine=settings.log_json)
+        warn_of_unknown_variables()
         checks = front.identity(settings, SystemClock(), application.identify).checks
         listener = server.bind(settings.host, settings.port, public=public or checks)
         if checks and server.is_public(listener):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import apsw
 
 from etagere import inspection, keys
-from etagere.config import Jwt, Settings
+from etagere.config import Jwt, Settings, unknown_variables
 from etagere.core.clients import Role
 from etagere.errors import BrokenDatabase, StartError
 from etagere.identity import with_joserfc
@@ -60,6 +60,9 @@ def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Remark]:
     yield versions()
     yield sqlite(apsw.sqlite_lib_version())
     yield _settings(settings, origins)
+    if unknown := unknown_variables():
+        said = f"{', '.join(unknown)}: no such settings, so they count for nothing"
+        yield Remark(Level.warning, "environment", said)
     yield from _directory(settings.data)
     yield file_system(settings.data, _mounts())
     yield _space(settings)

@@ -12,7 +12,7 @@ from typing import Any
 
 from etagere import logs
 from etagere.application import Etagere
-from etagere.config import Settings, origins
+from etagere.config import Settings, origins, warn_of_unknown_variables
 from etagere.errors import StartError
 from etagere.factory import begin_collecting, begin_working
 from etagere.loader import load
@@ -37,6 +37,7 @@ async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, 
     application = load(target)
     settings = Settings.layered(application.defaults, overrides, config)
     logs.to_stderr(machine=settings.log_json)
+    warn_of_unknown_variables()
     if settings.store is None:
         raise StartError("There is no store that is shared with others: --store, or the setting store, says where.")
     named = "data" in origins(application.defaults, overrides, config)

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etagere import control, remote
-from etagere.config import Settings
+from etagere.config import OPERATOR_KEY, Settings
 from etagere.errors import EtagereError, Refusal
 from etagere.logs import printable, say
-
-KEY = "ETAGERE_KEY"
-"""The variable that has an operator's key: on a command line others would see it."""
 
 NOT_FOUND = 404
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -99,7 +96,7 @@ def _perform(
 def _asked(asked: Asked, operation: str, patience: float | None, arguments: Document) -> Document:
     if asked.url is None:
         return control.ask(asked.settings().data, operation, seconds=patience, **arguments)
-    return remote.ask(asked.url, os.environ.get(KEY, ""), operation, seconds=patience, **arguments)
+    return remote.ask(asked.url, os.environ.get(OPERATOR_KEY, ""), operation, seconds=patience, **arguments)
 
 
 def _status(done: Document) -> str:
