@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 import pytest
 from tests.harness import Server
+from tests.valkey import free_port
 from typer.testing import CliRunner
 
 from etagere import cli
@@ -371,3 +372,15 @@ def _until(condition: object, seconds: float = 20) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "collect"])
+def test_a_store_that_is_away_is_told_from_one_that_is_none(file: Path, tmp_path: Path, command: str) -> None:
+    """By the exit status: who manages services starts this again for the one, and not for the other."""
+    ours = ("--data", str(tmp_path / "data"), *(("--port", "0") if command == "serve" else ()))
+    away = etagere(command, str(file), "--store", f"redis://:secret@127.0.0.1:{free_port()}/0", *ours)
+    assert (away.returncode, len(away.stderr.splitlines())) == (75, 1)
+    assert "cannot be reached" in away.stderr
+    none = etagere(command, str(file), "--store", "nonsense", *ours)
+    assert (none.returncode, len(none.stderr.splitlines())) == (2, 1)
+    assert "secret" not in away.stderr + none.stderr

@@ -16,7 +16,7 @@ from etagere.caches.shared import SharedCache
 from etagere.config import Settings
 from etagere.core.lifecycle import State
 from etagere.core.pacing import Places
-from etagere.errors import StartError, StoreLost
+from etagere.errors import StartError, StoreAway, StoreLost
 from etagere.factory import running as parts
 from etagere.model import Registry
 from etagere.ports import Clock
@@ -76,7 +76,7 @@ class Cluster:
         """Connect, and follow what becomes of runs.
 
         Raises:
-            StartError: the store cannot be used.
+            StartError: the store cannot be used, or not now.
         """
         await self.store.open()
         ready = asyncio.Event()
@@ -86,7 +86,7 @@ class Cluster:
                 await ready.wait()
         except TimeoutError:
             await self.close()
-            raise StartError(f"The store {self.store.shown} does not tell what is pending.") from None
+            raise StoreAway(f"The store {self.store.shown} does not tell what is pending.") from None
 
     def stream(self, directory: Path, news: asyncio.Event) -> ResultStream:
         """The result queue; what is large comes into the directory."""
