@@ -70,6 +70,21 @@ def test_what_is_left_empty_is_none_whatever_lies_below(monkeypatch: pytest.Monk
     assert refused({}).startswith("bad settings: the environment: port: ")
 
 
+def test_what_is_for_many_machines_contradicts_one() -> None:
+    given = {"engine": "celery+amqp://", "queues": ["gpu"], "blobs": "file:///b", "blob_redirect": True, "lease": 9}
+    alone = Settings(**given)
+    assert alone.contradictions == [
+        "engine, queues, blobs, blob_redirect: set store, too, or leave out what is for many machines"
+    ]
+    assert alone.idle == ["lease"]
+    shared = Settings(**given, store="redis://127.0.0.1")
+    assert (shared.contradictions, shared.idle) == ([], [])
+    assert Settings(store="redis://127.0.0.1", dev=True).contradictions == [
+        "--dev is for one machine: leave out dev or store"
+    ]
+    assert (Settings().contradictions, Settings(dev=True).contradictions, Settings().idle) == ([], [], [])
+
+
 def test_variables_that_are_no_settings_are_named_with_those_that_may_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     before = unknown_variables()
     for name in ("ETAGERE_STOER", "ETAGERE_XYZZY", "ETAGERE_KEY", "ETAGERE_STORE", "ETAGEREX"):

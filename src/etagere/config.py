@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
@@ -32,6 +32,9 @@ PREFIX = "ETAGERE_"
 OPERATOR_KEY = "ETAGERE_KEY"
 """The variable that has an operator's key: on a command line others would see it. It is no setting."""
 COMMAND_LINE = "the command line"
+# Without a store, results or runs would not be where these say; and these say nothing.
+_NEED_STORE = ("engine", "queues", "blobs", "blob_redirect")
+_OF_STORE = ("namespace", "cache_ttl", "lease")
 # Of a setting that is no single value, what may stand for it in the environment.
 _JSON = {
     "allowed_hosts": 'a JSON array such as ["models.example.org"]',
@@ -167,6 +170,24 @@ class Settings(BaseModel):
         if bad := [origin for origin in lowered if origin != "*" and not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"{', '.join(bad)}: an origin is a scheme and a host, such as https://example.org")
         return lowered
+
+    @property
+    def contradictions(self) -> list[str]:
+        """What cannot be as it is set, a fault each."""
+        faults = []
+        if self.store is None and (wanted := self._set(_NEED_STORE)):
+            faults.append(f"{', '.join(wanted)}: set store, too, or leave out what is for many machines")
+        if self.store is not None and self.dev:
+            faults.append("--dev is for one machine: leave out dev or store")
+        return faults
+
+    @property
+    def idle(self) -> list[str]:
+        """The settings that are set and count for nothing, though nothing is amiss without them."""
+        return self._set(_OF_STORE) if self.store is None else []
+
+    def _set(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
 
     @property
     def key_file(self) -> Path:

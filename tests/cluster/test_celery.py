@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ def test_a_killed_worker_of_a_fleet(parts: Cluster) -> None:
     (first if is_below(pid, first.pid) else parts.parts[-1]).kill()
     until(lambda: parts.started("a") == 2, LEASE_S + 5)
     assert node.result(path).status == 200
+
+
+def test_a_broker_that_is_not_there_at_the_start_is_told_of_once(parts: Cluster, broker: Store) -> None:
+    broker.stop()
+    node, worker, _ = parts.node(), parts.worker(), parts.collector()
+    until(lambda: "the broker cannot be reached" in worker.log, what="a warning, before there is work")
+    assert node.result("/nap?name=a").status == 200
+    broker.start()
+    until(lambda: node.result(f"/nap?name={time.time()}").status == 200 and "is reached again" in worker.log)
+    assert worker.log.count("the broker cannot be reached") == 1
 
 
 def test_a_message_that_comes_when_all_is_over_holds_up_nobody() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings
 from etagere.errors import BrokenDatabase, Problem, StartError
+from etagere.logs import get_logger
 from etagere.model import Registry
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from etagere.factory.running import Running
     from etagere.identity import Identify
     from etagere.otel import Tracing
+
+_CELERY = ("celery", "kombu")
+
+log = get_logger("etagere")
 
 
 class SystemClock:
@@ -38,6 +43,7 @@ async def start(registry: Registry, settings: Settings, identify: Identify | Non
     Raises:
         StartError: the data directory is locked or not to be written, the models do not import, or there is no store.
     """
+    _check(settings)
     tracing = _tracing() if settings.traces else None
     try:
         try:
@@ -49,6 +55,28 @@ async def start(registry: Registry, settings: Settings, identify: Identify | Non
         if tracing is not None:
             await tracing.close()
         raise
+
+
+def _check(settings: Settings) -> None:
+    if faults := settings.contradictions:
+        raise StartError(f"bad settings: {'; '.join(faults)}")
+    if settings.idle:
+        log.warning("settings that mean nothing without a store", settings=", ".join(settings.idle))
+
+
+def check_engine(engine: str | None) -> None:
+    """See that workers can be hosted so, as far as that is known without the broker.
+
+    Raises:
+        StartError: it is no broker's URL, or what it takes is not installed.
+    """
+    if engine is None:
+        return
+    try:
+        from etagere.factory.fleet import broker
+    except ModuleNotFoundError as error:
+        raise without_cluster(error) from error
+    broker(engine)
 
 
 async def _begin(registry: Registry, settings: Settings, identify: Identify | None, tracing: Tracing | None) -> Running:
@@ -82,8 +110,10 @@ async def _assemble(
 
 def without_cluster(error: ModuleNotFoundError) -> Exception:
     """What to raise where a module of the extra `cluster` is missing."""
-    if (error.name or "").partition(".")[0] not in ("redis", "obstore", "celery", "kombu"):
+    if (error.name or "").partition(".")[0] not in ("redis", "obstore", *_CELERY):
         return error
+    if error.name in _CELERY:
+        return StartError(f'--engine needs {error.name}: pip install "etagere[cluster]"')
     return StartError(f'a store needs {error.name}, which is not there: pip install "etagere[cluster]"')
 
 
@@ -110,6 +140,7 @@ async def begin_working(registry: Registry, settings: Settings, celery: Any = No
     Raises:
         StartError: the store cannot be used, or the models do not import.
     """
+    _check(settings)
     tracing = _tracing() if settings.traces else None
     try:
         from etagere.factory.hosts import work
@@ -124,6 +155,7 @@ async def begin_collecting(registry: Registry, settings: Settings) -> Host:
     Raises:
         StartError: the store cannot be used.
     """
+    _check(settings)
     try:
         from etagere.factory.hosts import collect
     except ModuleNotFoundError as error:

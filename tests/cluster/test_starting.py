@@ -1,0 +1,28 @@
+"""What the processes of a cluster say when they start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster.processes import Cluster, cluster
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as made:
+        made.settings["ETAGERE_STORE"] = made.store.url.replace("//", "//:secret@")
+        made.store.command("CONFIG", "SET", "requirepass", "secret")
+        yield made
+
+
+def test_a_worker_says_what_it_works_off(parts: Cluster) -> None:
+    worker = parts.worker()
+    models = "nap@1, die@1, zeros@1, refuse@1, words@1"
+    assert worker.log == f"Working off the queue default: {models}; 2 runs at once; store {parts.store.url}\n"
+
+
+def test_a_queue_that_no_model_has_is_warned_of(parts: Cluster) -> None:
+    worker = parts.worker("--queue", "nosuch", "--queue", "default")
+    assert "no model here has such a queue queue=nosuch there_is=default\n" in worker.log
+    assert "Working off the queues default, nosuch: nap@1, " in worker.log
