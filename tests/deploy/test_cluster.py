@@ -261,6 +261,7 @@ class Composed:
         self.folder = folder
         models = folder / "models"
         models.mkdir()
+        (folder / "blobs").mkdir()
         shutil.copy(ROOT / "tests" / "cluster" / "models.py", models / "models.py")
         _, *options = SERVICES["store"]["command"]
         self.store = Store(folder / "store", *options).start()

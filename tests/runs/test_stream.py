@@ -29,6 +29,7 @@ class Place(BlobStore):
     """A directory that can be away."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
         super().__init__(f"file://{directory}")
         self.away = False
         self.asked = asyncio.Event()
