@@ -333,6 +333,13 @@ class StorageFull(
     """
 
 
+class ResultOutOfReach(StorageFull, type="result-out-of-reach", title="The result cannot be fetched now"):
+    """There is a result, and it lies where this node cannot fetch it from at the moment. It is not lost.
+
+    Wait for `Retry-After`, then send the same request again; the operator of the service may have to set `blobs`.
+    """
+
+
 class Stopping(Problem, status=503, type="stopping", title="The service is stopping", retry_after=5):
     """The service is being stopped, or an operator lets what is under way come to its end: nothing new is started.
 

@@ -22,6 +22,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from etagere.errors import StartError, StorageFull
+from etagere.logs import without_password
 
 CHUNK = 1024 * 1024
 PART = 8 * 1024 * 1024
@@ -55,11 +56,12 @@ class BlobStore:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = without_password(url)
         try:
             self._directory = _directory(url)
             self._store = _opened(url) if self._directory is None else LocalStore(self._directory)
         except (BaseError, ValueError, OSError) as error:
-            raise StartError(f"Results cannot be shared at {url}: {error}") from error
+            raise StartError(f"Results cannot be shared at {self.url}: {error}") from error
         # Threads, since a process that ends soon after something was awaited from obstore may abort, see issue 40 of
         # pyo3-async-runtimes; and their own, since what takes minutes must not use up those that asyncio has.
         self._transfers = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "blobs")
