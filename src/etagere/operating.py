@@ -124,8 +124,12 @@ def _nodes(nodes: Mapping[str, Document]) -> dict[str, str]:
     kinds = Counter(told["kind"] for told in nodes.values())
     rows = {"processes": ", ".join(_some(number, kind) for kind, number in sorted(kinds.items()))}
     for name, told in sorted(nodes.items()):
-        at_once = f", {_some(told['runs'], 'run')} at once" if "runs" in told else ""
-        rows[f"  {name}"] = f"process {told['pid']} on {told['host']}{at_once}"
+        parts = [f"process {told['pid']} on {told['host']}"]
+        if "runs" in told:
+            parts.append(f"{_some(told['runs'], 'run')} at once")
+        # One that is not ours may tell less.
+        parts += [f"{what} {' '.join(map(str, told[what]))}" for what in ("queues", "models") if told.get(what)]
+        rows[f"  {name}"] = ", ".join(parts)
     return rows
 
 

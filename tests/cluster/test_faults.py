@@ -12,6 +12,9 @@ import pytest
 from tests.cluster.processes import LEASE_S, Cluster, Part, cluster, is_below, until
 from tests.cluster.proxy import proxy
 
+from etagere import control
+from etagere.errors import Refusal
+
 # As docs/scaling.md promises.
 FOUND_S = LEASE_S + 5
 UNKNOWN_S = 5
@@ -162,6 +165,8 @@ def test_a_lost_store(parts: Cluster, node: Part) -> None:
     assert (refused.json()["type"], refused["Retry-After"]) == ("/-/problems/store-lost", "2")
     time.sleep(UNKNOWN_S)
     assert node.get("/nap?name=ready").status == 200
+    with pytest.raises(Refusal, match="what is pending is not known"):
+        control.ask(Path(node.command[node.command.index("--data") + 1]), "runs")
     parts.store.start()
     until(lambda: node.get("/nap?name=new").status in (200, 202), HEALED_S, "that it heals")
     assert node.result("/nap?name=new").status == 200

@@ -96,6 +96,11 @@ class Cluster:
             idle=lease, largest=largest, delivered=self.runs.let_go,
         )  # fmt: skip
 
+    @property
+    def fresh(self) -> bool:
+        """See `Fleet.fresh`."""
+        return self.feed.fresh
+
     async def nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """See `Fleet.nodes`."""
         return await self.feed.nodes()
