@@ -63,6 +63,7 @@ def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Remark]:
     if unknown := unknown_variables():
         said = f"{', '.join(unknown)}: no such settings, so they count for nothing"
         yield Remark(Level.warning, "environment", said)
+    yield from _at_odds(settings)
     yield from _directory(settings.data)
     yield file_system(settings.data, _mounts())
     yield _space(settings)
@@ -101,8 +102,16 @@ def _settings(settings: Settings, origins: Mapping[str, str]) -> Remark:
 
 
 def _shown(value: object) -> object:
-    """A setting without the password that a URL may have."""
-    return without_password(value) if isinstance(value, str) and "://" in value else value
+    """A setting without the password that a URL may have, or what was given for one."""
+    return without_password(value) if isinstance(value, str) and ("://" in value or "@" in value) else value
+
+
+def _at_odds(settings: Settings) -> Iterator[Remark]:
+    for fault in settings.contradictions:
+        yield Remark(Level.problem, "settings together", fault)
+    if settings.idle:
+        said = f"{', '.join(settings.idle)}: they mean nothing without a store"
+        yield Remark(Level.warning, "settings together", said)
 
 
 def _directory(data: Path) -> Iterator[Remark]:

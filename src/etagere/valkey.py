@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -110,6 +110,23 @@ class Valkey:
                 f"The store {self.shown} has maxmemory-policy {policy} and may evict runs that are pending: "
                 "set it to noeviction or volatile-lru."
             )
+
+    async def about(self) -> Mapping[str, str]:
+        """What the server says of itself, as INFO has it; and its setting `save`, where that may be asked for.
+
+        Raises:
+            StartError: it refuses.
+            StoreAway: it cannot be reached now.
+        """
+        try:
+            told = {str(name): str(value) for name, value in (await self._redis.info()).items()}
+            with suppress(ResponseError):
+                told["save"] = str((await self._redis.config_get("save"))["save"])
+        except ResponseError as error:
+            raise StartError(f"The store {self.shown} refuses what it is asked: {error}") from error
+        except (RedisError, OSError) as error:
+            raise StoreAway(f"The store {self.shown} cannot be reached: {error}") from error
+        return told
 
     def key(self, name: str) -> str:
         """The key, or channel, of this name."""

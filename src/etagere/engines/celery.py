@@ -70,6 +70,16 @@ def check(broker: str) -> None:
         raise LookupError(*error.args) from error
 
 
+def reach(application: Celery) -> Exception | None:
+    """What keeps us from the broker, if anything does; blocks."""
+    try:
+        with application.connection_for_write() as connection:
+            connection.connect()
+    except Exception as error:  # of whichever broker there is
+        return error
+    return None
+
+
 class CeleryEngine:
     """An `Engine` whose workers are woken by messages of a broker, and look by themselves every other second.
 
@@ -188,15 +198,7 @@ class CeleryEngine:
 
     async def _look(self) -> None:
         with suppress(RuntimeError):  # it is being stopped
-            self._said(await self._loop.run_in_executor(self._sender, self._reach))
-
-    def _reach(self) -> Exception | None:
-        try:
-            with self._celery.connection_for_write() as connection:
-                connection.connect()
-        except Exception as error:  # of whichever broker there is
-            return error
-        return None
+            self._said(await self._loop.run_in_executor(self._sender, reach, self._celery))
 
     def _send(self, queue: str) -> Exception | None:
         name = self._name(queue)

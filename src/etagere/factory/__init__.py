@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings
@@ -13,6 +14,7 @@ from etagere.model import Registry
 if TYPE_CHECKING:
     from etagere.asgi.responses import Scope, Send
     from etagere.database import Database
+    from etagere.doctor import Remark
     from etagere.factory.hosts import Host
     from etagere.factory.running import Running
     from etagere.identity import Identify
@@ -77,6 +79,21 @@ def check_engine(engine: str | None) -> None:
     except ModuleNotFoundError as error:
         raise without_cluster(error) from error
     broker(engine)
+
+
+async def examine(settings: Settings) -> AsyncIterator[Remark]:
+    """Look whether what many machines share is well; nothing where there is no such thing."""
+    if settings.store is None:
+        return
+    from etagere.doctor import Level, Remark
+
+    try:
+        from etagere.factory.dependencies import examine as dependencies
+    except ModuleNotFoundError as error:
+        yield Remark(Level.problem, "store", str(without_cluster(error)))
+        return
+    async for remark in dependencies(settings):
+        yield remark
 
 
 async def _begin(registry: Registry, settings: Settings, identify: Identify | None, tracing: Tracing | None) -> Running:

@@ -37,6 +37,11 @@ def broker(engine: str) -> str:
     return url
 
 
+def reach(engine: str) -> Exception | None:
+    """What keeps us from the broker of the setting `engine`, if anything does; blocks."""
+    return celery.reach(celery.application(broker(engine)))
+
+
 def celery_engine(
     settings: Settings, cluster: Cluster, worker: Worker, queues: Collection[str], host: Celery | None = None
 ) -> CeleryEngine:
