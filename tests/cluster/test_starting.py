@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.processes import Cluster, cluster
+from tests.cluster.processes import Cluster, cluster, until
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +26,13 @@ def test_a_queue_that_no_model_has_is_warned_of(parts: Cluster) -> None:
     worker = parts.worker("--queue", "nosuch", "--queue", "default")
     assert "no model here has such a queue queue=nosuch there_is=default\n" in worker.log
     assert "Working off the queues default, nosuch: nap@1, " in worker.log
+
+
+def test_a_node_tells_of_runs_that_nobody_can_run(parts: Cluster) -> None:
+    parts.stop()
+    node = parts.node()
+    tag = node.get("/nap?name=left").etag
+    parts.worker("--queue", "other")
+    until(lambda: "no worker that was heard of can run" in node.log, what="a warning")
+    assert "runs=1 models=nap@1 (queue default)\n" in node.log
+    assert node.get("/nap?name=left", tag).status == 304

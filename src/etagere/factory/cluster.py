@@ -24,6 +24,7 @@ from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
 from etagere.runs.rules import Rules
 from etagere.runs.stream import ResultStream
+from etagere.runs.unattended import Unattended
 from etagere.runs.valkey import ValkeyRunTable
 from etagere.valkey import Script, Valkey, read_scripts
 
@@ -70,6 +71,7 @@ class Cluster:
         )  # fmt: skip
         self.capacity = 1
         self._settings = settings
+        self._clock = clock
         self._stop_following: parts.Stop | None = None
 
     async def open(self) -> None:
@@ -120,11 +122,14 @@ class Cluster:
         return self.runs.places(self.capacity, model)
 
     async def measure(self) -> None:
-        """Know for ever how many runs can go on at once."""
+        """Know for ever how many runs can go on at once, and tell of those that nobody can run."""
+        unattended = Unattended()
         while True:
             try:
                 nodes = await self.feed.nodes()
                 self.capacity = max(1, sum(told.get("runs", 0) for told in nodes.values()))
+                if self.fresh:
+                    unattended.look(self.mirror.waiting, self.mirror.held, nodes.values(), self._clock.monotonic())
             except StoreLost:
                 pass  # as it was
             await asyncio.sleep(CAPACITY_EVERY_S)
