@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 import pytest
 from tests.harness import Server
+from tests.valkey import free_port
 from typer.testing import CliRunner
 
 from etagere import cli
@@ -222,6 +223,17 @@ def test_a_file_of_settings_that_is_named(file: Path, tmp_path: Path) -> None:
     assert (absent.returncode, absent.stderr) == (2, "etagere: There is no file absent.toml.\n")
 
 
+def test_a_variable_that_is_no_setting_is_warned_of_once(file: Path, tmp_path: Path) -> None:
+    with Server.serve(file, tmp_path / "data") as silent:
+        pass
+    command = silent.command
+    with Server(command, {"ETAGERE_STOER": "redis://127.0.0.1", "ETAGERE_KEY": "k"}) as server:
+        assert server.result("/area?radius=1").status == 200
+    warned = b"settings count for nothing variables=ETAGERE_STOER (did you mean ETAGERE_STORE?)"
+    assert (silent.printed.count(b"no settings"), server.printed.count(warned)) == (0, 1)
+    assert b"ETAGERE_KEY" not in server.printed
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -387,3 +399,63 @@ def _until(condition: object, seconds: float = 20) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "collect"])
+def test_a_store_that_is_away_is_told_from_one_that_is_none(file: Path, tmp_path: Path, command: str) -> None:
+    """By the exit status: who manages services starts this again for the one, and not for the other."""
+    ours = ("--data", str(tmp_path / "data"), *(("--port", "0") if command == "serve" else ()))
+    away = etagere(command, str(file), "--store", f"redis://:secret@127.0.0.1:{free_port()}/0", *ours)
+    assert (away.returncode, len(away.stderr.splitlines())) == (75, 1)
+    assert "cannot be reached" in away.stderr
+    none = etagere(command, str(file), "--store", "nonsense", *ours)
+    assert (none.returncode, len(none.stderr.splitlines())) == (2, 1)
+    assert "secret" not in away.stderr + none.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "said"),
+    [
+        (("serve", "--dev", "--store", "redis://127.0.0.1:1"), {}, "--dev is for one machine"),
+        (("worker", "--store", "redis://127.0.0.1:1"), {"ETAGERE_DEV": "true"}, "--dev is for one machine"),
+        (("collect", "--store", "redis://127.0.0.1:1"), {"ETAGERE_DEV": "true"}, "--dev is for one machine"),
+        (("serve",), {"ETAGERE_ENGINE": "celery+amqp://", "ETAGERE_BLOBS": "file:///b"}, "engine, blobs: set store"),
+    ],
+)
+def test_settings_that_contradict_each_other(
+    file: Path, tmp_path: Path, arguments: tuple[str, ...], env: dict[str, str], said: str
+) -> None:
+    command, *options = arguments
+    port = ("--port", "0") if command == "serve" else ()
+    done = etagere(command, str(file), *options, *port, "--data", str(tmp_path / "data"), **env)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert said in done.stderr
+
+
+def test_settings_without_a_store_that_they_are_for_are_warned_of(file: Path, tmp_path: Path) -> None:
+    server = Server.serve(file, tmp_path / "data")
+    with Server(server.command, {"ETAGERE_LEASE": "9"}) as idle:
+        assert idle.result("/area?radius=1").status == 200
+    assert b"warning settings that mean nothing without a store settings=lease" in idle.printed
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("celery+nonsense://u:secret@x", "The engine celery+nonsense://x has no broker that can be used: No such tran"),
+        ("amqp://u:secret@x", "The engine is celery+ and the URL of a broker, such as celery+amqp://, not amqp://x."),
+        ("celery+", "The engine is celery+ and the URL of a broker"),
+        ("celery+amqp://u:secret?@x:y", "The engine celery+amqp://x:y is celery+ and no URL of a broker."),
+    ],
+)
+def test_an_engine_that_cannot_be_is_told_of_before_models_are_imported(engine: str, said: str) -> None:
+    done = etagere("worker", "nothing.py", "--store", "redis://127.0.0.1:1", "--engine", engine)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith(f"etagere: {said}")
+
+
+def test_an_engine_without_celery(tmp_path: Path) -> None:
+    (tmp_path / "celery.py").write_text('raise ModuleNotFoundError("not installed", name="celery")\n')
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = etagere("worker", "nothing.py", "--engine", "celery+amqp://", cwd=tmp_path, PYTHONPATH=path)
+    assert (done.returncode, done.stderr) == (2, 'etagere: --engine needs celery: pip install "etagere[cluster]"\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from etagere.config import Jwt, Settings
+from etagere.application import Etagere
+from etagere.config import Jwt, Settings, unknown_variables
 from etagere.errors import StartError
 
 
@@ -45,10 +47,56 @@ def test_another_file_takes_the_place_of_the_one_here() -> None:
 def test_a_list_in_the_environment_is_a_json_array(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETAGERE_ALLOWED_HOSTS", '["a.example", "b.example"]')
     assert Settings.layered({}, {}).allowed_hosts == ("a.example", "b.example")
-    monkeypatch.setenv("ETAGERE_ALLOWED_HOSTS", "a.example")
-    said = refused({})
-    assert said.startswith("bad settings: the environment: allowed_hosts: ")
-    assert 'a list or a table is JSON here, such as ["a", "b"]' in said
+
+
+@pytest.mark.parametrize("written", ["gpu", "5", '"gpu"', '{"gpu": 1}', "[gpu]"])
+def test_what_is_no_array_is_told_how_one_is_written(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("ETAGERE_QUEUES", written)
+    assert refused({}) == 'bad settings: the environment: queues: a JSON array such as ["gpu"] is expected'
+    monkeypatch.setenv("ETAGERE_CORS_ORIGINS", "https://lab.example")
+    monkeypatch.setenv("ETAGERE_JWT", "[]")
+    assert 'cors_origins: a JSON array such as ["https://lab.example"], or *, is expected' in refused({})
+    assert 'jwt: a JSON object such as {"issuer": ' in refused({})
+
+
+def test_what_is_left_empty_is_none_whatever_lies_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("etagere.toml").write_text('quota = "1/s"\nqueues = ["gpu"]\n')
+    for name in ("STORE", "BLOBS", "ENGINE", "KEYS", "QUOTA", "JWT", "QUEUES"):
+        monkeypatch.setenv(f"ETAGERE_{name}", "")
+    found = Settings.layered({"store": "redis://store.example"}, {})
+    assert (found.store, found.blobs, found.engine, found.quota, found.jwt, found.queues) == (None,) * 5 + ((),)
+    assert found.key_file == found.data / "keys.json"
+    monkeypatch.setenv("ETAGERE_PORT", "")
+    assert refused({}).startswith("bad settings: the environment: port: ")
+
+
+def test_what_is_for_many_machines_contradicts_one() -> None:
+    given = {"engine": "celery+amqp://", "queues": ["gpu"], "blobs": "file:///b", "blob_redirect": True, "lease": 9}
+    alone = Settings(**given)
+    assert alone.contradictions == [
+        "engine, queues, blobs, blob_redirect: set store, too, or leave out what is for many machines"
+    ]
+    assert alone.idle == ["lease"]
+    shared = Settings(**given, store="redis://127.0.0.1")
+    assert (shared.contradictions, shared.idle) == ([], [])
+    assert Settings(store="redis://127.0.0.1", dev=True).contradictions == [
+        "--dev is for one machine: leave out dev or store"
+    ]
+    assert (Settings().contradictions, Settings(dev=True).contradictions, Settings().idle) == ([], [], [])
+
+
+def test_variables_that_are_no_settings_are_named_with_those_that_may_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = unknown_variables()
+    for name in ("ETAGERE_STOER", "ETAGERE_XYZZY", "ETAGERE_KEY", "ETAGERE_STORE", "ETAGEREX"):
+        monkeypatch.setenv(name, "x")
+    assert set(unknown_variables()) - set(before) == {
+        "ETAGERE_STOER (did you mean ETAGERE_STORE?)", "ETAGERE_XYZZY",
+    }  # fmt: skip
+
+
+def test_what_a_host_application_says_is_not_called_the_command_line() -> None:
+    with pytest.raises(StartError, match=r"^bad settings: install\(\.\.\.\): there is no setting rnus"):
+        asyncio.run(Etagere().work(None, {"rnus": 2, "store": "redis://127.0.0.1:1"}))
 
 
 def test_a_fault_names_its_place_and_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +148,8 @@ def test_whose_tokens_are_accepted_is_a_table_or_json_in_the_environment(monkeyp
         ({"keys": None}, "jwt.keys: "),
         ({"algorithms": []}, "jwt.algorithms: "),
         ({"algorithms": [1]}, "jwt.algorithms: "),
-        ({"algorithms": ["ES256", "HS256", "none"]}, "jwt.algorithms: Value error, HS256, none: a signature by "),
-        ({"algorithms": ["rs256"]}, "jwt.algorithms: Value error, rs256: "),
+        ({"algorithms": ["ES256", "HS256", "none"]}, "jwt.algorithms: HS256, none: a signature by "),
+        ({"algorithms": ["rs256"]}, "jwt.algorithms: rs256: "),
         ({"isuer": "i"}, "there is no setting jwt.isuer; did you mean jwt.issuer?"),
     ],
 )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.harness import Server
 from tests.issuer import AUDIENCE, ISSUER, key, public, publish
 from tests.test_cli import MODELS, etagere
+from tests.valkey import Store, free_port
 
 from etagere import keys
 from etagere.config import Settings
 from etagere.core.clients import Role
 from etagere.doctor import Level, examine, file_system, sqlite
+from etagere.factory.dependencies import describe
 
 LARGE, SMALL = "/pattern?size=2000000", "/pattern?size=2000"
 
@@ -145,6 +149,14 @@ def test_settings_and_models_that_are_not_valid(tmp_path: Path) -> None:
     assert found["models"].startswith("problem")
 
 
+def test_variables_that_are_no_settings(tmp_path: Path) -> None:
+    status, found = examined(tmp_path / "data", ETAGERE_STOER="x")
+    assert (status, found["environment"].partition(":")[0]) == (
+        0, "warning ETAGERE_STOER (did you mean ETAGERE_STORE?)",
+    )  # fmt: skip
+    assert "environment" not in examined(tmp_path / "data")[1]
+
+
 def test_room_and_limits(tmp_path: Path) -> None:
     status, found = examined(tmp_path / "data", ETAGERE_CACHE_SIZE="900TiB", ETAGERE_MAX_WAITING="1000000000")
     assert status == 0
@@ -259,3 +271,78 @@ def test_no_password_of_a_store_is_shown() -> None:
     [said] = [r for r in examine(settings, {"store": "a", "engine": "b"}) if r.subject == "settings"]
     assert "secret" not in said.said
     assert "store=rediss://store.example:6380/0 from a" in said.said
+
+
+def test_settings_that_contradict_each_other_or_mean_nothing() -> None:
+    settings = Settings(blobs="file:///b", engine="celery+amqp://", lease=9, namespace="n")
+    told = [(r.level, r.said) for r in examine(settings, {}) if r.subject == "settings together"]
+    assert told == [
+        (Level.problem, "engine, blobs: set store, too, or leave out what is for many machines"),
+        (Level.warning, "namespace, lease: they mean nothing without a store"),
+    ]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "store").start()
+    yield store
+    store.stop()
+
+
+def test_what_many_machines_share_is_looked_at(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "shared").mkdir()
+    url = store.url.replace("//", "//:secret@")
+    store.command("CONFIG", "SET", "requirepass", "secret")
+    place = f"file://{tmp_path}/shared"
+    given = {"ETAGERE_STORE": url, "ETAGERE_BLOBS": place, "ETAGERE_ENGINE": f"celery+{url}"}
+    status, found = examined(tmp_path / "data", **given)
+    assert status == 0
+    assert re.match(
+        r"warning (Valkey|Redis) [\d.]+, maxmemory-policy noeviction, keeps nothing on disk, .*: set appendonly yes$",
+        found[f"store {store.url}"],
+    )
+    assert found[f"shared results {place}"] == "ok a small object was written, read and removed"
+    assert found[f"broker celery+{store.url}"] == "ok it is reached"
+    assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
+    assert "secret" not in str(found)
+
+
+def test_what_many_machines_share_and_cannot_be_used(tmp_path: Path) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    place = f"file://{tmp_path}/none"
+    secret = url.replace("//", "//:secret@")
+    given = {"ETAGERE_STORE": secret, "ETAGERE_BLOBS": place, "ETAGERE_ENGINE": f"celery+{secret}"}
+    status, found = examined(tmp_path / "data", **given)
+    assert status == 1
+    for subject, said in (
+        (f"store {url}", "cannot be reached"),
+        (f"shared results {place}", "there is no directory"),
+        (f"broker celery+{url}", "it cannot be reached"),
+    ):
+        assert found[subject].startswith("problem")
+        assert said in found[subject]
+    assert "secret" not in str(found)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "level", "said"),
+    [
+        (
+            {"aof_enabled": "1", "valkey_version": "9.1.0"},
+            "ok",
+            "Valkey 9.1.0, maxmemory-policy noeviction, keeps what",
+        ),
+        (
+            {"aof_enabled": "0", "save": "60 1", "redis_version": "7.2"},
+            "warning",
+            "Redis 7.2, .*keeps snapshots",
+        ),
+        ({"aof_enabled": "0", "redis_version": "7.2"}, "warning", "Redis 7.2, .*keeps snapshots"),
+        ({"aof_enabled": "0", "save": ""}, "warning", ".*keeps nothing on disk"),
+    ],
+)
+def test_whether_a_store_keeps_what_it_has(told: dict[str, str], level: str, said: str) -> None:
+    remark = describe("store", told)
+    assert remark.level == level
+    assert re.match(said, remark.said)

@@ -109,3 +109,20 @@ def test_values_are_those_of_json(capsys: pytest.CaptureFixture[str], value: Any
 
 def test_what_is_none_is_left_out_for_people_too() -> None:
     assert logs.text_of("told", {"a": None, "b": 0}) == "told b=0"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:secret@host:6379/0?x=secret#secret", "redis://host:6379/0"),
+        ("redis://host", "redis://host"),
+        ("redis://:sec/ret?a@host/0", "redis://host/0"),
+        ("redis://:secret@[::1", "redis://[::1"),
+        (":secret@host:6379", "host:6379"),
+        ("celery+amqp://a:secret@one//;amqp://b:secret@two//", "celery+amqp://two//"),
+        ("nonsense", "nonsense"),
+        ("", ""),
+    ],
+)
+def test_no_password_is_shown_of_what_was_given_for_a_url(url: str, shown: str) -> None:
+    assert logs.without_password(url) == shown

@@ -95,7 +95,7 @@ class Etagere(Registry):
         Raises:
             StartError: they are not valid.
         """
-        given = Settings.layered(self.defaults, settings)
+        given = Settings.layered(self.defaults, settings, place="install(...)")
         if given.store is None:
             raise StartError("There is no store that is shared with others: the setting store says where.")
         return given

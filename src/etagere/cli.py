@@ -387,4 +387,4 @@ def _run(command: Any, *arguments: Any) -> NoReturn:
 
 def _complain(error: EtagereError) -> int:
     say(f"etagere: {error}\n")
-    return 2
+    return error.exit_status

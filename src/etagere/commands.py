@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from watchfiles import PythonFilter, awatch
 from etagere import front, logs, server
 from etagere.application import Etagere
 from etagere.checking import Checker, Finding, Verdict
-from etagere.config import Settings, origins
+from etagere.config import Settings, origins, warn_of_unknown_variables
 from etagere.core.clients import Access
 from etagere.core.representation import Kind, Outcome
 from etagere.doctor import Level, Remark, examine
 from etagere.errors import EtagereError, ImportFailed, InvalidParameters, StartError
 from etagere.factory import SystemClock
+from etagere.factory import examine as examine_shared
 from etagere.loader import load
 from etagere.logs import say
 from etagere.model import Model
@@ -45,6 +46,7 @@ async def serve(target: str, overrides: dict[str, Any], config: Path | None, pub
         application = load(target)
         settings = Settings.layered(application.defaults, overrides, config)
         logs.to_stderr(machine=settings.log_json)
+        warn_of_unknown_variables()
         checks = front.identity(settings, SystemClock(), application.identify).checks
         listener = server.bind(settings.host, settings.port, public=public or checks)
         if checks and server.is_public(listener):
@@ -137,14 +139,14 @@ async def identify(target: str, name: str, pairs: Sequence[str], tenant: str) ->
 async def doctor(target: str | None, overrides: dict[str, Any], config: Path | None) -> int:
     """Print what is found, a line each; 0, or 1 where there is a problem."""
     problems = 0
-    for remark in _remarks(target, overrides, config):
+    async for remark in _remarks(target, overrides, config):
         problems += remark.level is Level.problem
         sys.stdout.write(f"{remark}\n")
         sys.stdout.flush()
     return 1 if problems else 0
 
 
-def _remarks(target: str | None, overrides: dict[str, Any], config: Path | None) -> Iterator[Remark]:
+async def _remarks(target: str | None, overrides: dict[str, Any], config: Path | None) -> AsyncIterator[Remark]:
     defaults: dict[str, Any] = {}
     if target is not None:
         try:
@@ -159,7 +161,10 @@ def _remarks(target: str | None, overrides: dict[str, Any], config: Path | None)
     except StartError as error:
         yield Remark(Level.problem, "settings", str(error))
         return
-    yield from examine(settings, origins(defaults, overrides, config))
+    for remark in examine(settings, origins(defaults, overrides, config)):
+        yield remark
+    async for remark in examine_shared(settings):
+        yield remark
 
 
 def _announce(application: Etagere, url: str) -> None:

@@ -6,17 +6,18 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from etagere.core.clients import Access
 from etagere.core.quota import Quota
 from etagere.errors import StartError
+from etagere.logs import get_logger
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -28,8 +29,24 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s,]+")
 FILE = Path("etagere.toml")
 KEYS = "keys.json"
 PREFIX = "ETAGERE_"
+OPERATOR_KEY = "ETAGERE_KEY"
+"""The variable that has an operator's key: on a command line others would see it. It is no setting."""
+COMMAND_LINE = "the command line"
+# Without a store, results or runs would not be where these say; and these say nothing.
+_NEED_STORE = ("engine", "queues", "blobs", "blob_redirect")
+_OF_STORE = ("namespace", "cache_ttl", "lease")
+# Of a setting that is no single value, what may stand for it in the environment.
+_JSON = {
+    "allowed_hosts": 'a JSON array such as ["models.example.org"]',
+    "trusted_proxies": 'a JSON array such as ["127.0.0.1"]',
+    "cors_origins": 'a JSON array such as ["https://lab.example"], or *,',
+    "queues": 'a JSON array such as ["gpu"]',
+    "jwt": 'a JSON object such as {"issuer": "https://issuer.example", "audience": "etagere", "keys": "keys.jwks"}',
+}
 # Signatures by a key that is nobody's secret here: whoever can check a token cannot make one.
 SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+
+log = get_logger("etagere")
 
 
 class Jwt(BaseModel):
@@ -53,7 +70,10 @@ class Jwt(BaseModel):
 
 
 class Settings(BaseModel):
-    """One schema for every way of setting; sizes are bytes, times are seconds."""
+    """One schema for every way of setting; sizes are bytes, times are seconds.
+
+    An empty text, such as `ETAGERE_STORE=`, stands for none where none is the default, whatever a layer below says.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
@@ -105,16 +125,29 @@ class Settings(BaseModel):
     traces: bool = Field(False, description="Send traces by OTLP; OTEL_* variables say where to.")
     dev: bool = Field(False, description="Reload on change; the source's hash joins the versions.")
 
-    @field_validator("allowed_hosts", "trusted_proxies", "jwt", "queues", mode="before")
+    @field_validator(*_JSON, mode="before")
     @classmethod
-    def _json(cls, value: object) -> object:
-        """The environment has only text: a JSON array or object there."""
+    def _json(cls, value: object, info: ValidationInfo) -> object:
+        """The environment has only text: a JSON array or object there; all origins are `*` alone."""
         if not isinstance(value, str):
             return value
+        if value == "*" and info.field_name == "cors_origins":
+            return ("*",)
+        wanted = _JSON[str(info.field_name)]
         try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f'a list or a table is JSON here, such as ["a", "b"]: {error}') from error
+            found = json.loads(value)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict if info.field_name == "jwt" else list):
+            raise ValueError(f"{wanted} is expected")
+        return found
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none(cls, value: object, info: ValidationInfo) -> object:
+        """What a shell or a file of variables leaves empty is not set."""
+        default = cls.model_fields[str(info.field_name)].default
+        return default if value == "" and default in (None, ()) else value
 
     @field_validator("quota")
     @classmethod
@@ -130,12 +163,6 @@ class Settings(BaseModel):
             ip_network(proxy)
         return proxies
 
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _origins(cls, value: object) -> object:
-        """`*` may stand alone; else as `allowed_hosts`."""
-        return ("*",) if value == "*" else cls._json(value)
-
     @field_validator("cors_origins")
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -145,20 +172,44 @@ class Settings(BaseModel):
         return lowered
 
     @property
+    def contradictions(self) -> list[str]:
+        """What cannot be as it is set, a fault each."""
+        faults = []
+        if self.store is None and (wanted := self._set(_NEED_STORE)):
+            faults.append(f"{', '.join(wanted)}: set store, too, or leave out what is for many machines")
+        if self.store is not None and self.dev:
+            faults.append("--dev is for one machine: leave out dev or store")
+        return faults
+
+    @property
+    def idle(self) -> list[str]:
+        """The settings that are set and count for nothing, though nothing is amiss without them."""
+        return self._set(_OF_STORE) if self.store is None else []
+
+    def _set(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+
+    @property
     def key_file(self) -> Path:
         """Where the API keys are."""
         return self.keys or self.data / KEYS
 
     @classmethod
-    def layered(cls, defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> Settings:
-        """The settings with an application's `defaults` below and the command line's `overrides` above the rest.
+    def layered(
+        cls,
+        defaults: Mapping[str, Any],
+        overrides: Mapping[str, Any],
+        file: Path | None = None,
+        place: str = COMMAND_LINE,
+    ) -> Settings:
+        """The settings with an application's `defaults` below and `overrides` above the rest, which stand at `place`.
 
         `file` takes the place of `etagere.toml` in the current directory, which need not exist.
 
         Raises:
             StartError: the file cannot be read, or a value from anywhere is not valid; names where each comes from.
         """
-        given = _given(defaults, overrides, file)
+        given = _given(defaults, overrides, file, place)
         try:
             return cls(**{name: value for name, (value, _) in given.items()})
         except ValidationError as error:
@@ -169,16 +220,31 @@ class Settings(BaseModel):
 
 def origins(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None = None) -> dict[str, str]:
     """Where each setting that is given comes from; arguments and errors as those of `Settings.layered`."""
-    return {name: place for name, (_, place) in _given(defaults, overrides, file).items()}
+    return {name: place for name, (_, place) in _given(defaults, overrides, file, COMMAND_LINE).items()}
 
 
-def _given(defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None) -> dict[str, tuple[Any, str]]:
+def unknown_variables() -> list[str]:
+    """What the environment has that looks like a setting and is none, each with the one that may be meant."""
+    known = {*_variables().values(), OPERATOR_KEY}
+    found = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    return [name + _meant(name, known) for name in found]
+
+
+def warn_of_unknown_variables() -> None:
+    """Say in the log what `unknown_variables` are there."""
+    if unknown := unknown_variables():
+        log.warning("variables that are no settings count for nothing", variables=", ".join(unknown))
+
+
+def _given(
+    defaults: Mapping[str, Any], overrides: Mapping[str, Any], file: Path | None, place: str
+) -> dict[str, tuple[Any, str]]:
     """Each setting that is given, with its value and its place; the last layer wins."""
     layers = {
         "Etagere(...)": defaults,
         str(file or FILE): _file(file or FILE, needed=file is not None),
         "the environment": _environment(),
-        "the command line": overrides,
+        place: overrides,
     }
     return {name: (value, place) for place, layer in layers.items() for name, value in layer.items()}
 
@@ -190,9 +256,15 @@ def unknown_setting(name: str) -> str:
     return f"there is no setting {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
+def _meant(variable: str, known: Collection[str]) -> str:
+    # The prefix that all have would make each look like some other.
+    near = get_close_matches(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known], n=1)
+    return f" (did you mean {PREFIX}{near[0]}?)" if near else ""
+
+
 def _fault(location: tuple[int | str, ...], type: str, reason: str, places: Mapping[str, str]) -> str:
     setting, name = str(location[0]), ".".join(part for part in location if isinstance(part, str))
-    said = unknown_setting(name) if type == "extra_forbidden" else f"{name}: {reason}"
+    said = unknown_setting(name) if type == "extra_forbidden" else f"{name}: {reason.removeprefix('Value error, ')}"
     return f"{places[setting]}: {said}" if setting in places else said
 
 
@@ -210,5 +282,8 @@ def _file(path: Path, *, needed: bool) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    names = {name: PREFIX + name.upper() for name in Settings.model_fields}
-    return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
+    return {name: os.environ[variable] for name, variable in _variables().items() if variable in os.environ}
+
+
+def _variables() -> dict[str, str]:
+    return {name: PREFIX + name.upper() for name in Settings.model_fields}

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import apsw
 
 from etagere import inspection, keys
-from etagere.config import Jwt, Settings
+from etagere.config import Jwt, Settings, unknown_variables
 from etagere.core.clients import Role
 from etagere.errors import BrokenDatabase, StartError
 from etagere.identity import with_joserfc
@@ -60,6 +60,10 @@ def examine(settings: Settings, origins: Mapping[str, str]) -> Iterator[Remark]:
     yield versions()
     yield sqlite(apsw.sqlite_lib_version())
     yield _settings(settings, origins)
+    if unknown := unknown_variables():
+        said = f"{', '.join(unknown)}: no such settings, so they count for nothing"
+        yield Remark(Level.warning, "environment", said)
+    yield from _at_odds(settings)
     yield from _directory(settings.data)
     yield file_system(settings.data, _mounts())
     yield _space(settings)
@@ -98,8 +102,16 @@ def _settings(settings: Settings, origins: Mapping[str, str]) -> Remark:
 
 
 def _shown(value: object) -> object:
-    """A setting without the password that a URL may have."""
-    return without_password(value) if isinstance(value, str) and "://" in value else value
+    """A setting without the password that a URL may have, or what was given for one."""
+    return without_password(value) if isinstance(value, str) and ("://" in value or "@" in value) else value
+
+
+def _at_odds(settings: Settings) -> Iterator[Remark]:
+    for fault in settings.contradictions:
+        yield Remark(Level.problem, "settings together", fault)
+    if settings.idle:
+        said = f"{', '.join(settings.idle)}: they mean nothing without a store"
+        yield Remark(Level.warning, "settings together", said)
 
 
 def _directory(data: Path) -> Iterator[Remark]:

@@ -6,6 +6,7 @@ Errors that a client can meet carry the HTTP status and the problem type
     EtagereError
     ├── DeclarationError            a model is declared wrongly (at start, never over HTTP)
     ├── StartError                  the service cannot start: one line, exit 2
+    │   ├── StoreAway               the store cannot be reached now: exit 75, as for what may go well later
     │   ├── ImportFailed            the model's file does not import
     │   └── DirectoryLocked         another service holds the data directory
     ├── NoService                   no running service can be reached in the data directory
@@ -24,6 +25,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+EX_TEMPFAIL = 75
+"""The exit status for what may go well later, as sysexits(3) has it; os.EX_TEMPFAIL is not everywhere."""
+
 
 class Refused(Exception):
     """Raised by a model that will not compute these parameters.
@@ -33,7 +37,9 @@ class Refused(Exception):
 
 
 class EtagereError(Exception):
-    """The root of the project's own errors."""
+    """The root of the project's own errors; `exit_status` is that of a command that it ends."""
+
+    exit_status: ClassVar[int] = 2
 
 
 class DeclarationError(EtagereError):
@@ -42,6 +48,12 @@ class DeclarationError(EtagereError):
 
 class StartError(EtagereError):
     """The service cannot start; the message is for the person who started it."""
+
+
+class StoreAway(StartError):
+    """The store cannot be reached at the start; who starts the service is to try again."""
+
+    exit_status = EX_TEMPFAIL
 
 
 class ImportFailed(StartError):
@@ -321,6 +333,13 @@ class StorageFull(
     """
 
 
+class ResultOutOfReach(StorageFull, type="result-out-of-reach", title="The result cannot be fetched now"):
+    """There is a result, and it lies where this node cannot fetch it from at the moment. It is not lost.
+
+    Wait for `Retry-After`, then send the same request again; the operator of the service may have to set `blobs`.
+    """
+
+
 class Stopping(Problem, status=503, type="stopping", title="The service is stopping", retry_after=5):
     """The service is being stopped, or an operator lets what is under way come to its end: nothing new is started.
 
@@ -368,6 +387,8 @@ class StoreLost(Problem, status=503, type="store-lost", title="The store of the 
 
     Wait for `Retry-After`, then send the same request again.
     """
+
+    exit_status = EX_TEMPFAIL
 
 
 class Crowded(Problem, status=503, type="crowded", title="Too much content is being received at once", retry_after=5):

@@ -12,31 +12,63 @@ from typing import Any
 
 from etagere import logs
 from etagere.application import Etagere
-from etagere.config import Settings, origins
+from etagere.config import Settings, origins, warn_of_unknown_variables
 from etagere.errors import StartError
-from etagere.factory import begin_collecting, begin_working
+from etagere.factory import begin_collecting, begin_working, check_engine
 from etagere.loader import load
 from etagere.lock import Lock
+from etagere.logs import printable, without_password
 from etagere.scratch import Scratch
+
+log = logs.get_logger("etagere")
 
 Begin = Callable[[Etagere, Settings], Awaitable[Any]]
 
 
 async def work(target: str, overrides: Mapping[str, Any], config: Path | None) -> int:
     """Run models until stopped; 0."""
-    return await _host(target, overrides, config, begin_working, "Working off the queues")
+    logs.to_stderr()
+    # Models may take long to import.
+    check_engine(Settings.layered({}, overrides, config).engine)
+    return await _host(target, overrides, config, _work, _working)
 
 
 async def collect(target: str, overrides: Mapping[str, Any], config: Path | None) -> int:
     """Collect outcomes until stopped; 0."""
-    return await _host(target, overrides, config, begin_collecting, "Collecting outcomes")
+    return await _host(target, overrides, config, begin_collecting, _collecting)
 
 
-async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, begin: Begin, doing: str) -> int:
+async def _work(application: Etagere, settings: Settings) -> Any:
+    check_engine(settings.engine)
+    there = {model.options.queue for model in application.models.values()}
+    if unknown := sorted(set(settings.queues) - there):
+        log.warning(
+            "no model here has such a queue", queue=", ".join(unknown), there_is=", ".join(sorted(there)) or "none"
+        )
+    return await begin_working(application, settings)
+
+
+def _working(application: Etagere, settings: Settings) -> str:
+    models = application.models
+    queues = sorted(set(settings.queues) or {model.options.queue for model in models.values()})
+    named = ", ".join(key for key, model in models.items() if model.options.queue in queues) or "no models"
+    off = f"the queue{'' if len(queues) == 1 else 's'} {', '.join(queues)}: {named}"
+    at_once = f"{settings.runs} run{'' if settings.runs == 1 else 's'} at once"
+    return f"Working off {off}; {at_once}; store {without_password(settings.store or '')}"
+
+
+def _collecting(application: Etagere, settings: Settings) -> str:
+    return f"Collecting outcomes of {', '.join(application.models) or 'no models'}"
+
+
+async def _host(
+    target: str, overrides: Mapping[str, Any], config: Path | None, begin: Begin, doing: Callable[..., str]
+) -> int:
     logs.to_stderr()
     application = load(target)
     settings = Settings.layered(application.defaults, overrides, config)
     logs.to_stderr(machine=settings.log_json)
+    warn_of_unknown_variables()
     if settings.store is None:
         raise StartError("There is no store that is shared with others: --store, or the setting store, says where.")
     named = "data" in origins(application.defaults, overrides, config)
@@ -45,7 +77,7 @@ async def _host(target: str, overrides: Mapping[str, Any], config: Path | None, 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         host = await begin(application, settings.model_copy(update={"data": data}))
-        sys.stdout.write(f"{doing} of {', '.join(application.models) or 'no models'}\n")
+        sys.stdout.write(f"{printable(doing(application, settings))}\n")
         sys.stdout.flush()
         await stopped.wait()
         await host.stop()

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from etagere.core.credentials import covered
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class Logger:
@@ -126,6 +128,9 @@ def _plain(value: Any) -> str | int | float | bool:
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown: without user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+    """A URL as it may be shown, or what was given in its place: without user, password and query.
+
+    Whatever stands before the last `@` may be one of them: a password with a `/`, or an address without a scheme.
+    """
+    scheme = found[0] if (found := _SCHEME.match(url)) else ""
+    return scheme + url[len(scheme) :].rpartition("@")[2].partition("?")[0].partition("#")[0]

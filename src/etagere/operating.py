@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from etagere import control, remote
-from etagere.config import Settings
+from etagere.config import OPERATOR_KEY, Settings
 from etagere.errors import EtagereError, Refusal
 from etagere.logs import printable, say
-
-KEY = "ETAGERE_KEY"
-"""The variable that has an operator's key: on a command line others would see it."""
 
 NOT_FOUND = 404
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -99,7 +96,7 @@ def _perform(
 def _asked(asked: Asked, operation: str, patience: float | None, arguments: Document) -> Document:
     if asked.url is None:
         return control.ask(asked.settings().data, operation, seconds=patience, **arguments)
-    return remote.ask(asked.url, os.environ.get(KEY, ""), operation, seconds=patience, **arguments)
+    return remote.ask(asked.url, os.environ.get(OPERATOR_KEY, ""), operation, seconds=patience, **arguments)
 
 
 def _status(done: Document) -> str:
@@ -127,8 +124,12 @@ def _nodes(nodes: Mapping[str, Document]) -> dict[str, str]:
     kinds = Counter(told["kind"] for told in nodes.values())
     rows = {"processes": ", ".join(_some(number, kind) for kind, number in sorted(kinds.items()))}
     for name, told in sorted(nodes.items()):
-        at_once = f", {_some(told['runs'], 'run')} at once" if "runs" in told else ""
-        rows[f"  {name}"] = f"process {told['pid']} on {told['host']}{at_once}"
+        parts = [f"process {told['pid']} on {told['host']}"]
+        if "runs" in told:
+            parts.append(f"{_some(told['runs'], 'run')} at once")
+        # One that is not ours may tell less.
+        parts += [f"{what} {' '.join(map(str, told[what]))}" for what in ("queues", "models") if told.get(what)]
+        rows[f"  {name}"] = ", ".join(parts)
     return rows
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from etagere.core.lifecycle import Run, State
-from etagere.errors import MalformedRequest, UnknownId, UnknownModel
+from etagere.errors import MalformedRequest, StoreLost, UnknownId, UnknownModel
 from etagere.logs import get_logger
 from etagere.ports import Fleet, Holdings, Pending, Prints
 from etagere.scrubber import Scrubber
@@ -91,7 +91,15 @@ class Operations:
         return self.listed(state)
 
     def listed(self, state: State | None = None) -> Document:
-        """The same at once."""
+        """The same at once.
+
+        Raises:
+            StoreLost: what is pending is somewhere else, and not known now.
+        """
+        if self._fleet and not self._fleet.fresh:
+            raise StoreLost(
+                "What many machines share cannot be reached, so what is pending is not known.", retry_after=2
+            )
         found = self._runs.pending(state)
         return {"runs": [self._told(run) for run in found[-MOST_RUNS:]], "left_out": max(0, len(found) - MOST_RUNS)}
 

@@ -125,6 +125,11 @@ class Pending(Protocol):
 class Fleet(Protocol):
     """The processes that share a store, for operators."""
 
+    @property
+    def fresh(self) -> bool:
+        """Whether what is pending is known; else it is what was heard of last."""
+        ...
+
     async def nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """What each that is there tells of itself, by its name: its `kind`, and of workers how many `runs` at once."""
         ...

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import TimeoutError as Late
 
-from etagere.errors import InternalError, StartError, StorageFull, StoreLost
+from etagere.errors import InternalError, StartError, StorageFull, StoreAway, StoreLost
 from etagere.logs import get_logger, without_password
 
 TIMEOUT_S = 3.0
@@ -41,6 +41,7 @@ _OF_NO_USE = ("READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", 
 """What a server says that is there and does nothing for us: as good as one that is away."""
 _COMMON = "common"
 _EXPECTED = ("BUSYGROUP", "NOGROUP", "COLLISION")
+_STORE = re.compile(r"rediss?://[^/]*(/\d*)?([?#]|$)|unix://")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 log = get_logger("etagere.store")
@@ -81,12 +82,7 @@ class Valkey:
         self.prefix = f"{{{namespace}}}:"
         self.shown = without_password(url)
         self.times = times
-        try:
-            self._redis: Redis = Redis.from_url(
-                url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=Retry(NoBackoff(), 0), protocol=2
-            )
-        except ValueError as error:
-            raise StartError(f"{self.shown} is no store: {error}") from error
+        self._redis = _client(url, self.shown)
         self._waiting: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = []
         self._sending: asyncio.Task[None] | None = None
         # Of our own: to go by the client's pipelines costs twice as much.
@@ -96,15 +92,18 @@ class Valkey:
         """See that the server is there and can keep runs.
 
         Raises:
-            StartError: it cannot be reached, is too old, or may evict what it must not.
+            StoreAway: it cannot be reached now.
+            StartError: it refuses, is too old, or may evict what it must not.
         """
         try:
             info = await self._redis.info("server")
             policy = (await self._redis.info("memory")).get("maxmemory_policy", "noeviction")
         except AuthenticationError as error:
             raise StartError(f"The store {self.shown} refuses these credentials: {error}") from error
+        except ResponseError as error:
+            raise StartError(f"The store {self.shown} refuses what it is asked: {error}") from error
         except (RedisError, OSError) as error:
-            raise StartError(f"The store {self.shown} cannot be reached: {error}") from error
+            raise StoreAway(f"The store {self.shown} cannot be reached: {error}") from error
         version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
         if version < OLDEST:
             raise StartError(f"The store {self.shown} is Redis {info['redis_version']}; it must be 6.2 or newer.")
@@ -113,6 +112,23 @@ class Valkey:
                 f"The store {self.shown} has maxmemory-policy {policy} and may evict runs that are pending: "
                 "set it to noeviction or volatile-lru."
             )
+
+    async def about(self) -> Mapping[str, str]:
+        """What the server says of itself, as INFO has it; and its setting `save`, where that may be asked for.
+
+        Raises:
+            StartError: it refuses.
+            StoreAway: it cannot be reached now.
+        """
+        try:
+            told = {str(name): str(value) for name, value in (await self._redis.info()).items()}
+            with suppress(ResponseError):
+                told["save"] = str((await self._redis.config_get("save"))["save"])
+        except ResponseError as error:
+            raise StartError(f"The store {self.shown} refuses what it is asked: {error}") from error
+        except (RedisError, OSError) as error:
+            raise StoreAway(f"The store {self.shown} cannot be reached: {error}") from error
+        return told
 
     def key(self, name: str) -> str:
         """The key, or channel, of this name."""
@@ -226,6 +242,23 @@ class Valkey:
             # What of the replies is read and what is not, nobody knows.
             await connection.disconnect(nowait=True)
             raise
+
+
+def _client(url: str, shown: str) -> Redis:
+    """A client that fails at once and as a whole; what is sent again is our own business."""
+    # The client's own words may have a part of the password.
+    wrong = f"{shown or 'An empty text'} is no store: write redis://HOST:6379/0, or rediss://HOST:6379/0 for TLS."
+    if not _STORE.match(url):
+        raise StartError(wrong)
+    try:
+        client: Redis = Redis.from_url(
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=CONNECT_S, retry=Retry(NoBackoff(), 0), protocol=2
+        )
+        # Options that there are not are noticed only here.
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError) as error:
+        raise StartError(wrong) from error
+    return client
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -32,7 +32,9 @@ class AtHand:
     def __init__(self, store: Valkey, clock: Clock, directory: Path, ttl: float = TTL_S) -> None:
         self.store = store
         self.directory = directory
-        self.shared = SharedCache(store, BlobStore((directory / "blobs").as_uri()), clock, ttl)
+        place = directory / "blobs"
+        place.mkdir()
+        self.shared = SharedCache(store, BlobStore(place.as_uri()), clock, ttl)
         self.holdings = self
         self._found: dict[str, Fetched] = {}
         self._fetched = directory / "fetched"

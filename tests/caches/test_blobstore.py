@@ -58,7 +58,13 @@ def silent(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> BlobSt
 
 
 def in_directory(tmp_path: Path) -> BlobStore:
-    return BlobStore((tmp_path / "shared dir" / "deep").as_uri())
+    return BlobStore(made(tmp_path / "shared dir" / "deep"))
+
+
+def made(directory: Path) -> str:
+    """The URL of a directory, which is there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory.as_uri()
 
 
 def a_file(path: Path, body: bytes) -> tuple[Path, int, bytes]:
@@ -179,15 +185,39 @@ async def test_a_directory_that_cannot_be_used_is_said_to_be(tmp_path: Path) -> 
         await blobs.fetch("results/a", tmp_path / "fetched", size, digest)
 
 
-@pytest.mark.parametrize("url", ["memory:///", "file://shared/dir", "file:relative", "ftp://host/dir", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory:///", "file://shared/dir", "file:relative", "ftp://host/dir", "nonsense", "gs://bucket", "az://bucket",
+        "s3:///prefix", "http://127.0.0.1/bucket", "file://[::1",
+    ],
+)  # fmt: skip
 def test_what_leads_nowhere_is_refused_at_the_start(url: str) -> None:
-    with pytest.raises(StartError, match="Results cannot be shared"):
+    with pytest.raises(StartError, match=r"Results cannot be shared") as refused:
         BlobStore(url)
+    written = "is written file:///directory, a bucket s3://bucket/prefix"
+    assert (written in str(refused.value)) == ("[" not in url)
 
 
-def test_the_directory_is_ours_alone(tmp_path: Path) -> None:
-    in_directory(tmp_path)
-    assert (tmp_path / "shared dir" / "deep").stat().st_mode & 0o777 == 0o700
+def test_a_path_is_told_how_its_url_is_written(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=f"file://{tmp_path}/a%20b, a bucket"):
+        BlobStore(f"{tmp_path}/a b")
+
+
+async def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """It may be that of a file system that is not mounted, or not any more."""
+    directory = tmp_path / "shared"
+    with pytest.raises(StartError, match=f"there is no directory {directory} here: make it, or mount"):
+        BlobStore(directory.as_uri())
+    blobs = BlobStore(made(directory))
+    path, size, digest = a_file(tmp_path / "result", b"x")
+    directory.rmdir()
+    with pytest.raises(StorageFull):
+        await blobs.put(path, "results/a")
+    assert not directory.exists()
+    directory.mkdir()
+    await blobs.put(path, "results/a")
+    await blobs.fetch("results/a", tmp_path / "fetched", size, digest)
 
 
 def files(directory: Path) -> list[Path]:
@@ -205,7 +235,7 @@ def put_often(url: str, path: str, times: int) -> None:
 async def test_processes_that_share_a_directory_see_whole_blobs(tmp_path: Path) -> None:
     """However many put the same at once."""
     path, size, digest = a_file(tmp_path / "result", os.urandom(8 * MIB))
-    url = (tmp_path / "shared").as_uri()
+    url = made(tmp_path / "shared")
     blobs = BlobStore(url)
     await blobs.put(path, "results/a")
     started = multiprocessing.get_context("spawn")
@@ -272,7 +302,7 @@ def test_a_process_may_end_at_once_after_a_transfer(tmp_path: Path) -> None:
         "asyncio.run(main())"
     )
     path, _, digest = a_file(tmp_path / "result", os.urandom(4 * MIB))
-    command = [sys.executable, "-c", program, (tmp_path / "shared").as_uri(), str(path), digest.hex()]
+    command = [sys.executable, "-c", program, made(tmp_path / "shared"), str(path), digest.hex()]
     assert [subprocess.run(command, check=False).returncode for _ in range(6)] == [0] * 6
 
 

@@ -20,7 +20,7 @@ from tests.valkey import Store
 
 from etagere.caches.shared import SharedCache
 from etagere.core.representation import INLINE_BYTES, Failure, Printed, Representation
-from etagere.errors import Evicted, InternalError, StorageFull
+from etagere.errors import Evicted, InternalError, ResultOutOfReach, StorageFull
 from etagere.testing.prints import PRINTED
 from etagere.testing.samples import EPOCH, ManualClock, failure, representation, resource
 from etagere.testing.variants import variant
@@ -320,8 +320,9 @@ async def test_what_is_large_needs_a_place(cache: AtHand, clock: ManualClock) ->
     with pytest.raises(ValueError, match="set blobs"):
         await placeless.put(resource("a"), given)
     await cache.put(resource("a"), given)
-    with pytest.raises(StorageFull):
+    with pytest.raises(ResultOutOfReach) as told:
         await placeless.fetch("a", cache.directory)
+    assert (told.value.status, told.value.title) == (503, "The result cannot be fetched now")
     assert (await cache.look("a")).found is not None
     assert await placeless.sweep() == 0
     assert await placeless.url(given) is None

@@ -79,6 +79,7 @@ class Cluster:
         self.parts: list[Part] = []
         self.starts = directory / "starts"
         self.starts.mkdir(exist_ok=True)
+        (directory / "blobs").mkdir(exist_ok=True)
         self.settings = {
             "ETAGERE_STORE": store.url,
             "ETAGERE_LEASE": str(LEASE_S),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.caches import s3
-from tests.cluster.processes import Cluster, Part, cluster
+from tests.cluster.processes import Cluster, Part, cluster, until
 
 from etagere.caches.blobstore import BlobStore
 
@@ -86,6 +86,25 @@ def test_what_has_no_place_is_a_failure_that_is_told_as_such(tmp_path: Path) -> 
         [told] = [line for line in worker.log.splitlines() if "run ended" in line]
         assert "outcome=failed" in told
         assert "set blobs" in told
+
+
+def test_a_node_and_a_collector_that_do_not_look_there_say_so(parts: Cluster) -> None:
+    """Nothing is computed again by that."""
+    aside = parts.node(ETAGERE_BLOBS="")
+    blind = parts.collector(ETAGERE_BLOBS="")
+    parts.worker()
+    started = aside.get(PATH)
+    until(lambda: "set blobs as the workers have it" in blind.log, what="that the collector says what to configure")
+    assert aside.get(PATH, started.etag).status == 304
+    parts.collector()
+    node = parts.node()
+    assert node.result(PATH).status == 200
+    until(lambda: aside.get(PATH).status == 503, what="that the node knows of the end")
+    told = aside.get(PATH)
+    assert (told.json()["type"], told.json()["title"]) == (
+        "/-/problems/result-out-of-reach", "The result cannot be fetched now",
+    )  # fmt: skip
+    assert told["Retry-After"] == "5"
 
 
 def _has_body(node: Part) -> bool:

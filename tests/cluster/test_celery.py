@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +160,16 @@ def test_an_application_whose_settings_are_wrong_does_not_start(parts: Cluster, 
     with site(parts, broker, ", rnus=1") as (worker, log):
         assert worker.wait(30) != 0
         assert "there is no setting rnus" in log.read_text()
+
+
+def test_a_broker_that_is_not_there_at_the_start_is_told_of_once(parts: Cluster, broker: Store) -> None:
+    broker.stop()
+    node, worker, _ = parts.node(), parts.worker(), parts.collector()
+    until(lambda: "the broker cannot be reached" in worker.log, what="a warning, before there is work")
+    assert node.result("/nap?name=a").status == 200
+    broker.start()
+    until(lambda: node.result(f"/nap?name={time.time()}").status == 200 and "is reached again" in worker.log)
+    assert worker.log.count("the broker cannot be reached") == 1
 
 
 def test_a_message_that_comes_when_all_is_over_holds_up_nobody() -> None:

@@ -174,6 +174,8 @@ def test_commands_tell_of_nodes_and_of_who_has_a_run(pair: Pair) -> None:
     until(lambda: pair.cluster.started("held") == 1)
     said = {command: told(pair.second, command) for command in ("status", "runs")}
     assert re.search(r"^processes +1 collector, 2 nodes, 1 worker$", said["status"], re.MULTILINE)
-    assert re.search(r"worker-\S+ +process \d+ on .+, 2 runs at once", said["status"])
+    models = "die@1 nap@1 refuse@1 words@1 zeros@1"
+    worker = rf"worker-\S+ +process \d+ on .+, 2 runs at once, queues default, models {models}$"
+    assert re.search(worker, said["status"], re.MULTILINE)
     assert re.search(r"nap@1 .* running .* worker-\S+", said["runs"])
     operate(pair.first, "cancel", id=pair.first.get("/nap?name=held&seconds=30").json()["id"])

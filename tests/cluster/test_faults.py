@@ -168,6 +168,8 @@ def test_a_lost_store(parts: Cluster, node: Part) -> None:
         control.ask(Path(node.command[node.command.index("--data") + 1]), "drain")
     time.sleep(UNKNOWN_S)
     assert node.get("/nap?name=ready").status == 200
+    with pytest.raises(Refusal, match="what is pending is not known"):
+        control.ask(Path(node.command[node.command.index("--data") + 1]), "runs")
     parts.store.start()
     until(lambda: node.get("/nap?name=new").status in (200, 202), HEALED_S, "that it heals")
     assert node.result("/nap?name=new").status == 200

@@ -211,6 +211,12 @@ class TestKubernetes:
             assert inside["capabilities"] == {"drop": ["ALL"]}
             assert "memory" in container["resources"]["limits"]
 
+    @pytest.mark.parametrize("workload", workloads(), ids=lambda each: each["metadata"]["name"])
+    def test_variables_of_services_are_not_taken_for_settings(self, workload: dict[str, Any]) -> None:
+        """That of the Service `etagere` would be ETAGERE_PORT=tcp://…, which is no port."""
+        ours = any(container["image"] == IMAGE for container in pod(workload)["containers"])
+        assert not ours or pod(workload)["enableServiceLinks"] is False
+
     def test_each_part_of_etagere_may_lose_one_pod_at_a_time(self) -> None:
         covered = {budget["spec"]["selector"]["matchLabels"]["app"] for budget in named("PodDisruptionBudget").values()}
         assert covered == {workload["metadata"]["name"] for workload in named("Deployment").values()}
@@ -261,6 +267,7 @@ class Composed:
         self.folder = folder
         models = folder / "models"
         models.mkdir()
+        (folder / "blobs").mkdir()
         shutil.copy(ROOT / "tests" / "cluster" / "models.py", models / "models.py")
         _, *options = SERVICES["store"]["command"]
         self.store = Store(folder / "store", *options).start()

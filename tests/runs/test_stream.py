@@ -29,6 +29,7 @@ class Place(BlobStore):
     """A directory that can be away."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
         super().__init__(f"file://{directory}")
         self.away = False
         self.asked = asyncio.Event()
@@ -195,6 +196,29 @@ async def test_a_place_that_is_away_costs_time_alone(store: Valkey, place: Place
         assert (await taking).resource.id == "small"
         place.away = False
         assert (await results.take()).resource.id == "large"
+
+
+@pytest.mark.parametrize("here", ["nowhere", "elsewhere"])
+async def test_what_lies_where_a_collector_does_not_look_waits_for_one_that_does(
+    store: Valkey, place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture, here: str
+) -> None:
+    """To lose it would be to compute it again and again."""
+    caplog.set_level("INFO", "etagere")
+    other = None if here == "nowhere" else Place(tmp_path / "other")
+    wrong = await stream(store, other, tmp_path / "wrong")
+    await (await stream(store, place, tmp_path / "worker")).put(ended("large", tmp_path, bytes(INLINE_BYTES + 1)))
+    await wrong.put(ended("a", tmp_path, b"1"))
+    assert (await wrong.take()).resource.id == "a"
+    # It is taken over by whoever finds it, though both look.
+    again = asyncio.ensure_future(wrong.take())
+    right = await stream(store, place, tmp_path / "right")
+    async with asyncio.timeout(10):
+        while (await right.take()).resource.id != "large":
+            pass
+    again.cancel()
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.fields["theirs"] for record in said] == [place.url]  # type: ignore[attr-defined]
+    assert "set blobs as the workers have it" in said[0].message
 
 
 async def test_an_emptied_store_has_a_group_again(store: Valkey, server: Store, tmp_path: Path) -> None:

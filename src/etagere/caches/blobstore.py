@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store, from_url
 
 from etagere.errors import StartError, StorageFull
+from etagere.logs import without_password
 
 CHUNK = 1024 * 1024
 PART = 8 * 1024 * 1024
@@ -45,7 +46,7 @@ class Listed(NamedTuple):
 
 
 class BlobStore:
-    """Blobs by their names, at a URL such as file:///shared/results or s3://bucket/prefix.
+    """Blobs by their names, at a URL such as file:///shared/results or s3://bucket/prefix; directories are there.
 
     What an S3-compatible store needs besides (region, endpoint, credentials) stands in AWS_* variables. Whoever asks
     must be allowed to list its blobs: to others, S3 says of a missing one that they may not see it.
@@ -55,11 +56,12 @@ class BlobStore:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = without_password(url)
         try:
             self._directory = _directory(url)
             self._store = _opened(url) if self._directory is None else LocalStore(self._directory)
         except (BaseError, ValueError, OSError) as error:
-            raise StartError(f"Results cannot be shared at {url}: {error}") from error
+            raise StartError(f"Results cannot be shared at {self.url}: {error}") from error
         # Threads, since a process that ends soon after something was awaited from obstore may abort, see issue 40 of
         # pyo3-async-runtimes; and their own, since what takes minutes must not use up those that asyncio has.
         self._transfers = ThreadPoolExecutor(TRANSFERS_AT_ONCE, "blobs")
@@ -71,7 +73,7 @@ class BlobStore:
             OSError: the file cannot be read.
             StorageFull: that could not be done now.
         """
-        await self._transfer(_upload, path, name)
+        await self._transfer(_upload, path, name, self._directory)
 
     async def fetch(self, name: str, target: Path, size: int, digest: bytes) -> None:
         """Write a blob to a file, which is there only if all of it is.
@@ -134,7 +136,10 @@ class _GivenUp(Exception):
     """Nobody waits for a transfer any more."""
 
 
-def _upload(store: ObjectStore, given_up: threading.Event, path: Path, name: str) -> None:
+def _upload(store: ObjectStore, given_up: threading.Event, path: Path, name: str, directory: Path | None) -> None:
+    if directory is not None and not directory.is_dir():
+        # It would be made anew, where a file system is not mounted any more.
+        raise StorageFull(_AWAY)
     # It may be what a run has left: nothing that would lead elsewhere, or make us wait.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb", buffering=0) as file:
         with _in_our_words():
@@ -173,16 +178,19 @@ def _list(store: ObjectStore, folder: str) -> list[Listed]:
 
 
 def _directory(url: str) -> Path | None:
-    """The directory that a file URL leads to, which is made where there is none; None where it is another URL."""
+    """The directory that a file URL leads to, which must be there; None where it is that of a bucket."""
     parts = urlsplit(url)
-    if parts.scheme == "memory":
-        raise ValueError("nobody else sees this memory")
-    if parts.scheme != "file":
+    if parts.scheme == "s3" and parts.netloc:
         return None
-    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise ValueError("a directory is written file:///directory")
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        here = url if url.startswith("/") else "/directory"
+        raise ValueError(f"a directory that all have is written file://{quote(here)}, a bucket s3://bucket/prefix")
     path = Path(unquote(parts.path))
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # To make it would be to share nothing, where a file system is not mounted.
+    if not path.is_dir():
+        raise ValueError(f"there is no directory {path} here: make it, or mount what has it")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise ValueError(f"this user may not write in the directory {path}")
     return path
 
 

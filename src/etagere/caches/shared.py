@@ -14,7 +14,7 @@ from etagere.caches.blobstore import BlobStore
 from etagere.caches.shared_records import Flat
 from etagere.core.etag import short_digest
 from etagere.core.representation import INLINE_BYTES, Failure, Printed, Representation, Resource
-from etagere.errors import Evicted, InternalError, StorageFull
+from etagere.errors import Evicted, InternalError, ResultOutOfReach, StorageFull
 from etagere.logs import get_logger
 from etagere.ports import Clock, Fetched, Purged
 from etagere.valkey import Valkey, ignore, read_scripts
@@ -97,7 +97,7 @@ class SharedCache:
 
         Raises:
             StoreLost: the store cannot be reached.
-            StorageFull: a large result cannot be fetched now.
+            ResultOutOfReach: a large result cannot be fetched now.
         """
         ghost, result, failure, variants = await self._call("fetch", id, self._ttl, self._ghost_ttl)
         # Each key may be evicted without the others.
@@ -214,11 +214,13 @@ class SharedCache:
         if self._blobs is None:
             # To compute it again would not bring it here, either.
             log.error("a large result is shared where this node does not look: set blobs", id=found.key)
-            raise StorageFull("This node does not know the place where large results are shared.")
+            raise ResultOutOfReach("This node does not know the place where large results are shared.")
         try:
             await self._blobs.fetch(_name(found), target, found.size, found.digest)
         except FileNotFoundError:
             return None
+        except StorageFull as full:
+            raise ResultOutOfReach(full.detail) from full
         return records.with_path(found, target)
 
     async def _discard(self, key: str, flat: Flat) -> None:

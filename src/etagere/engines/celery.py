@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from celery import Celery, signals
 from celery.worker import WorkController
+from kombu.connection import Connection
 
 from etagere.errors import StoreLost
 from etagere.logs import get_logger
@@ -54,6 +55,30 @@ def application(broker: str) -> Celery:
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5},
     )
     return made
+
+
+def check(broker: str) -> None:
+    """See that there is a transport for a broker's URL.
+
+    Raises:
+        LookupError: nobody knows one.
+        ImportError: what it needs is not installed.
+        ValueError: it is no URL; what is said of it may have a part of the password.
+    """
+    try:
+        Connection(broker).get_transport_cls()  # type: ignore[no-untyped-call]
+    except KeyError as error:
+        raise LookupError(*error.args) from error
+
+
+def reach(application: Celery) -> Exception | None:
+    """What keeps us from the broker, if anything does; blocks."""
+    try:
+        with application.connection_for_write() as connection:
+            connection.connect()
+    except Exception as error:  # of whichever broker there is
+        return error
+    return None
 
 
 class CeleryEngine:
@@ -99,6 +124,7 @@ class CeleryEngine:
         if self._host is not None:
             install_task(self._celery, self.received)
             self._host.start()
+            self._hold(asyncio.ensure_future(self._look()))
 
     def wake(self, queue: str, reason: str = "") -> None:
         """Have somebody of the fleet look, once for each reason: whoever is first says so."""
@@ -167,6 +193,10 @@ class CeleryEngine:
         finally:
             self._unsent -= 1
 
+    async def _look(self) -> None:
+        with suppress(RuntimeError):  # it is being stopped
+            self._said(await self._loop.run_in_executor(self._sender, reach, self._celery))
+
     def _send(self, queue: str) -> Exception | None:
         name = self._name(queue)
         try:
@@ -183,7 +213,7 @@ class CeleryEngine:
 
     def _said(self, error: Exception | None) -> None:
         if error is not None and not self._away:
-            log.warning("the broker cannot be reached; workers look by themselves", reason=repr(error))
+            log.warning("the broker cannot be reached; workers look by themselves", reason=str(error) or repr(error))
         elif error is None and self._away:
             log.info("the broker is reached again")
         self._away = error is not None

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from etagere.config import Settings
 from etagere.errors import BrokenDatabase, Problem, StartError
+from etagere.logs import get_logger
 from etagere.model import Registry
 
 if TYPE_CHECKING:
     from etagere.asgi.responses import Scope, Send
+    from etagere.doctor import Remark
     from etagere.factory.hosts import Host
     from etagere.factory.running import Ground, Running
     from etagere.identity import Identify
     from etagere.otel import Tracing
+
+_CELERY = ("celery", "kombu")
+
+log = get_logger("etagere")
 
 
 class SystemClock:
@@ -38,11 +45,49 @@ async def start(registry: Registry, settings: Settings, identify: Identify | Non
     Raises:
         StartError: the data directory is locked or not to be written, the models do not import, or there is no store.
     """
+    _check(settings)
     try:
         return await _begin(registry, settings, identify)
     except BrokenDatabase:
         # Opening it again sets it aside.
         return await _begin(registry, settings, identify)
+
+
+def _check(settings: Settings) -> None:
+    if faults := settings.contradictions:
+        raise StartError(f"bad settings: {'; '.join(faults)}")
+    if settings.idle:
+        log.warning("settings that mean nothing without a store", settings=", ".join(settings.idle))
+
+
+def check_engine(engine: str | None) -> None:
+    """See that workers can be hosted so, as far as that is known without the broker.
+
+    Raises:
+        StartError: it is no broker's URL, or what it takes is not installed.
+    """
+    if engine is None:
+        return
+    try:
+        from etagere.factory.fleet import broker
+    except ModuleNotFoundError as error:
+        raise without_cluster(error) from error
+    broker(engine)
+
+
+async def examine(settings: Settings) -> AsyncIterator[Remark]:
+    """Look whether what many machines share is well; nothing where there is no such thing."""
+    if settings.store is None:
+        return
+    from etagere.doctor import Level, Remark
+
+    try:
+        from etagere.factory.dependencies import examine as dependencies
+    except ModuleNotFoundError as error:
+        yield Remark(Level.problem, "store", str(without_cluster(error)))
+        return
+    async for remark in dependencies(settings):
+        yield remark
 
 
 async def _begin(registry: Registry, settings: Settings, identify: Identify | None) -> Running:
@@ -79,11 +124,10 @@ async def _build(ground: Ground) -> Running:
 
 def without_cluster(error: ModuleNotFoundError) -> Exception:
     """What to raise where a module of the extra `cluster` is missing."""
-    if (error.name or "").partition(".")[0] not in ("redis", "obstore", "celery", "kombu"):
+    if (error.name or "").partition(".")[0] not in ("redis", "obstore", *_CELERY):
         return error
-    return StartError(
-        f"a store needs {error.name}, which is not there: pip install '.[cluster]' in a checkout of Etagere"
-    )
+    wanted = "--engine needs" if error.name in _CELERY else "a store needs"
+    return StartError(f"{wanted} {error.name}, which is not there: pip install '.[cluster]' in a checkout of Etagere")
 
 
 async def refuse(problem: Problem, scope: Scope, send: Send) -> None:
@@ -109,6 +153,7 @@ async def begin_working(registry: Registry, settings: Settings, celery: Any = No
     Raises:
         StartError: the store cannot be used, or the models do not import.
     """
+    _check(settings)
     tracing = _tracing() if settings.traces else None
     try:
         from etagere.factory.hosts import work
@@ -123,6 +168,7 @@ async def begin_collecting(registry: Registry, settings: Settings) -> Host:
     Raises:
         StartError: the store cannot be used.
     """
+    _check(settings)
     try:
         from etagere.factory.hosts import collect
     except ModuleNotFoundError as error:

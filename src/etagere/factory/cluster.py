@@ -17,7 +17,7 @@ from etagere.caches.shared import SharedCache
 from etagere.config import Settings
 from etagere.core.lifecycle import State
 from etagere.core.pacing import Places
-from etagere.errors import StartError, StoreLost
+from etagere.errors import StartError, StoreAway, StoreLost
 from etagere.factory import running as parts
 from etagere.metrics import Neighbours
 from etagere.model import Registry
@@ -26,6 +26,7 @@ from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
 from etagere.runs.rules import Rules
 from etagere.runs.stream import ResultStream
+from etagere.runs.unattended import Unattended
 from etagere.runs.valkey import ValkeyRunTable
 from etagere.valkey import Script, Valkey, read_scripts
 
@@ -74,13 +75,14 @@ class Cluster:
         self.capacity = 0
         self.neighbours = Neighbours(lambda: self.processes, lambda: self.capacity, lambda: self.feed.unconfirmed)
         self._settings = settings
+        self._clock = clock
         self._stop_following: parts.Stop | None = None
 
     async def open(self) -> None:
         """Connect, and follow what becomes of runs.
 
         Raises:
-            StartError: the store cannot be used.
+            StartError: the store cannot be used, or not now.
         """
         await self.store.open()
         ready = asyncio.Event()
@@ -90,7 +92,7 @@ class Cluster:
                 await ready.wait()
         except TimeoutError:
             await self.close()
-            raise StartError(f"The store {self.store.shown} does not tell what is pending.") from None
+            raise StoreAway(f"The store {self.store.shown} does not tell what is pending.") from None
 
     def stream(self, directory: Path, news: asyncio.Event) -> ResultStream:
         """The result queue; what is large comes into the directory."""
@@ -99,6 +101,11 @@ class Cluster:
             self.bodies, self.scripts, self.blobs, directory, news,
             idle=lease, largest=largest, delivered=self.runs.let_go,
         )  # fmt: skip
+
+    @property
+    def fresh(self) -> bool:
+        """See `Fleet.fresh`."""
+        return self.feed.fresh
 
     async def nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """See `Fleet.nodes`."""
@@ -119,12 +126,15 @@ class Cluster:
         return self.runs.places(max(1, self.capacity), model)
 
     async def measure(self) -> None:
-        """Know for ever who is there, and how many runs can go on at once."""
+        """Know for ever who is there, and how many runs can go on at once; tell of those that nobody can run."""
+        unattended = Unattended()
         while True:
             try:
                 nodes = await self.feed.nodes()
                 self.processes = Counter(told["kind"] for told in nodes.values())
                 self.capacity = sum(told.get("runs", 0) for told in nodes.values())
+                if self.fresh:
+                    unattended.look(self.mirror.waiting, self.mirror.held, nodes.values(), self._clock.monotonic())
             except StoreLost:
                 pass  # as it was
             await asyncio.sleep(CAPACITY_EVERY_S)

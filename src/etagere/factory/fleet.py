@@ -11,9 +11,35 @@ from etagere.engines import celery
 from etagere.engines.celery import CeleryEngine
 from etagere.errors import StartError
 from etagere.factory.cluster import Cluster
+from etagere.logs import without_password
 from etagere.worker import Worker
 
 SCHEME = "celery+"
+
+
+def broker(engine: str) -> str:
+    """The URL of the broker that the setting `engine` names.
+
+    Raises:
+        StartError: it names none that Celery knows.
+    """
+    url = engine.removeprefix(SCHEME)
+    if "://" not in url or url == engine:
+        raise StartError(
+            f"The engine is {SCHEME} and the URL of a broker, such as {SCHEME}amqp://, not {without_password(engine)}."
+        )
+    try:
+        celery.check(url)
+    except ValueError as error:
+        raise StartError(f"The engine {without_password(engine)} is {SCHEME} and no URL of a broker.") from error
+    except (LookupError, ImportError) as error:
+        raise StartError(f"The engine {without_password(engine)} has no broker that can be used: {error}") from error
+    return url
+
+
+def reach(engine: str) -> Exception | None:
+    """What keeps us from the broker of the setting `engine`, if anything does; blocks."""
+    return celery.reach(celery.application(broker(engine)))
 
 
 def celery_engine(
@@ -24,13 +50,8 @@ def celery_engine(
     Raises:
         StartError: the setting `engine` names no broker.
     """
-    broker = (settings.engine or "").removeprefix(SCHEME)
-    if host is None and (not broker or broker == settings.engine):
-        raise StartError(
-            f"The engine is {SCHEME} and the URL of a broker, such as {SCHEME}amqp://, not {settings.engine}."
-        )
     return CeleryEngine(
-        host or celery.application(broker),
+        host or celery.application(broker(settings.engine or "")),
         worker,
         queues,
         settings.runs,

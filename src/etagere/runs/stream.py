@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from etagere import contents
 from etagere.core.representation import INLINE_BYTES, Kind, Outcome
-from etagere.errors import InternalError, StorageFull, StoreLost
+from etagere.errors import InternalError, ResultOutOfReach, StorageFull, StoreLost
 from etagere.logs import get_logger
 from etagere.results import SECOND
 from etagere.runs import entries
@@ -27,6 +27,8 @@ GROUP = "collectors"
 AT_ONCE = 16
 POLL_S = 1.0
 AGAIN_S = 0.5
+STANDS_BACK = 4
+"""So many times as long a collector that does not find everything leaves to others what nobody has done."""
 FORGOTTEN_MS = 3_600_000
 """A collector that has taken nothing for so long is not there any more."""
 
@@ -38,7 +40,9 @@ log = get_logger("etagere.results")
 
 
 class Blobs(Protocol):
-    """Where what is too large for the store lies on its way."""
+    """Where what is too large for the store lies on its way; `url` says where that is."""
+
+    url: str
 
     async def put(self, path: Path, name: str) -> None:
         """Keep a file under this name."""
@@ -91,6 +95,7 @@ class ResultStream:
         # What may be removed when an entry is done.
         self._arrived: dict[str, list[str]] = {}
         self._coming: set[str] = set()
+        self._out_of_reach: set[str] = set()
         self._looked_for_idle = float("-inf")
 
     async def put(self, outcome: Outcome) -> Outcome:
@@ -180,7 +185,7 @@ class ResultStream:
         name = f"incoming/{prefix}{outcome.resource.id}.{outcome.attempt}.{token}"
         await self._blobs.put(path, name)
         about = {"blob": name, "size": str(size), "digest": digest.hex()}
-        return {prefix + field: value.encode() for field, value in about.items()}
+        return {"place": self._blobs.url.encode(), **{prefix + field: value.encode() for field, value in about.items()}}
 
     async def _next(self) -> tuple[str, Fields | Outcome]:
         # One reads for all who want something.
@@ -201,8 +206,10 @@ class ResultStream:
         try:
             if now - self._looked_for_idle >= min(POLL_S, self._idle_ms / 2000):
                 self._looked_for_idle = now
+                # What is out of reach here, another is to get first.
+                idle = self._idle_ms * (STANDS_BACK if self._out_of_reach else 1)
                 taken_over = await self._store.do(
-                    "XAUTOCLAIM", self._stream, GROUP, self._name, self._idle_ms, "0", "COUNT", AT_ONCE
+                    "XAUTOCLAIM", self._stream, GROUP, self._name, idle, "0", "COUNT", AT_ONCE
                 )
                 self._take_up(taken_over[1])
             found = await self._store.do(
@@ -233,6 +240,8 @@ class ResultStream:
             except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
                 log.error("an outcome is gone or cannot be read: its run is lost", entry=entry, reason=repr(error))
                 await self._forget(entry, fields)
+        except ResultOutOfReach as elsewhere:
+            self._tell_of(elsewhere)
         except (StorageFull, StoreLost) as away:
             # It counts as taken, and is taken over like one of a collector that is gone.
             log.warning("an outcome cannot be fetched now", entry=entry, reason=away.detail)
@@ -257,12 +266,31 @@ class ResultStream:
             _check(len(body), INLINE_BYTES)
             await asyncio.to_thread(target.write_bytes, body)
         elif (blob := fields.get(f"{prefix}blob")) is not None:
-            if self._blobs is None:
-                raise ValueError("there is no place to take it from: set blobs as the workers have it")
             size, digest = int(fields[f"{prefix}size"]), bytes.fromhex(fields[f"{prefix}digest"].decode())
             _check(size, self._largest)
-            await self._blobs.fetch(blob.decode(), target, size, digest)
+            await self._fetch(blob.decode(), target, size, digest, fields.get("place", b"").decode())
             self._arrived.setdefault(target.parent.name, []).append(blob.decode())
+
+    async def _fetch(self, blob: str, target: Path, size: int, digest: bytes, place: str) -> None:
+        if self._blobs is None:
+            raise ResultOutOfReach(place)
+        try:
+            await self._blobs.fetch(blob, target, size, digest)
+        except FileNotFoundError as error:
+            if place in ("", self._blobs.url):
+                raise
+            # To have it computed again would not bring it here, either.
+            raise ResultOutOfReach(place) from error
+
+    def _tell_of(self, elsewhere: ResultOutOfReach) -> None:
+        """Say once where outcomes lie that this collector does not reach; they are taken over, perhaps by another."""
+        place = elsewhere.detail
+        if place not in self._out_of_reach:
+            self._out_of_reach.add(place)
+            log.error(
+                "outcomes wait that are not where this collector looks: set blobs as the workers have it",
+                theirs=place or None, here=self._blobs.url if self._blobs else "not set",
+            )  # fmt: skip
 
     async def _forget(self, entry: str, fields: Fields) -> None:
         lose = self._store.script(self._advance, fields.get("id", b""), "lose", fields.get("attempt", b"0"))
