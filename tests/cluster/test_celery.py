@@ -17,6 +17,7 @@ import pytest
 from tests.cluster.processes import LEASE_S, Cluster, cluster, is_below, until
 from tests.valkey import Store
 
+from etagere.engines import broker as brokers
 from etagere.engines import celery
 
 
@@ -60,11 +61,11 @@ def test_a_broker_that_fails_in_the_middle_of_a_run(parts: Cluster, broker: Stor
 def test_messages_that_are_repeated_or_late(parts: Cluster, broker: Store) -> None:
     """Each message by itself asks to look, whichever of two workers gets it, however often, and however late."""
     node, _, _, _ = parts.node(), parts.worker(), parts.worker(), parts.collector()
-    sender = celery.application(broker.url)
+    sender = brokers.application(broker.url)
 
     def wake(times: int) -> None:
         for _ in range(times):
-            sender.send_task(celery.TASK, args=["default"], queue="etagere.default", ignore_result=True)
+            sender.send_task(brokers.TASK, args=["default"], queue="etagere.default", ignore_result=True)
 
     paths = [f"/nap?name=a{n}&seconds=0.5" for n in range(6)]
     for path in paths:
@@ -73,7 +74,7 @@ def test_messages_that_are_repeated_or_late(parts: Cluster, broker: Store) -> No
     assert [node.result(path).status for path in paths] == [200] * 6
     # As such that were an hour under way: what they tell of is over, or is not known at all.
     wake(20)
-    sender.send_task(celery.TASK, args=["nowhere"], queue="etagere.default", ignore_result=True)
+    sender.send_task(brokers.TASK, args=["nowhere"], queue="etagere.default", ignore_result=True)
     until(lambda: broker.command("LLEN", "etagere.default") == b":0\r\n", what="that all were taken")
     assert node.result("/nap?name=after").status == 200
     assert [parts.started(f"a{n}") for n in range(6)] == [1] * 6
@@ -178,7 +179,7 @@ def test_a_message_that_comes_when_all_is_over_holds_up_nobody() -> None:
 
     async def engine() -> celery.CeleryEngine:
         never: Any = None  # nothing comes as far as that
-        application = celery.application("memory://")
+        application = brokers.application("memory://")
         return celery.CeleryEngine(
             application, never, ["default"], 1, prefix="etagere", once=never, waiting=lambda _: {}, hosts=False
         )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from celery import Celery
 
 from etagere.config import Settings
-from etagere.engines import celery
+from etagere.engines import broker as brokers
 from etagere.engines.celery import CeleryEngine
 from etagere.errors import StartError
 from etagere.factory.cluster import Cluster
@@ -29,7 +29,7 @@ def broker(engine: str) -> str:
             f"The engine is {SCHEME} and the URL of a broker, such as {SCHEME}amqp://, not {without_password(engine)}."
         )
     try:
-        celery.check(url)
+        brokers.check(url)
     except ValueError as error:
         raise StartError(f"The engine {without_password(engine)} is {SCHEME} and no URL of a broker.") from error
     except (LookupError, ImportError) as error:
@@ -39,7 +39,7 @@ def broker(engine: str) -> str:
 
 def reach(engine: str) -> Exception | None:
     """What keeps us from the broker of the setting `engine`, if anything does; blocks."""
-    return celery.reach(celery.application(broker(engine)))
+    return brokers.reach(brokers.application(broker(engine)))
 
 
 def celery_engine(
@@ -51,7 +51,7 @@ def celery_engine(
         StartError: the setting `engine` names no broker.
     """
     return CeleryEngine(
-        host or celery.application(broker(settings.engine or "")),
+        host or brokers.application(broker(settings.engine or "")),
         worker,
         queues,
         settings.runs,
