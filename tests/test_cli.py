@@ -458,4 +458,7 @@ def test_an_engine_without_celery(tmp_path: Path) -> None:
     (tmp_path / "celery.py").write_text('raise ModuleNotFoundError("not installed", name="celery")\n')
     path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     done = etagere("worker", "nothing.py", "--engine", "celery+amqp://", cwd=tmp_path, PYTHONPATH=path)
-    assert (done.returncode, done.stderr) == (2, 'etagere: --engine needs celery: pip install "etagere[cluster]"\n')
+    assert (done.returncode, done.stderr) == (
+        2,
+        "etagere: --engine needs celery, which is not there: pip install '.[cluster]' in a checkout of Etagere\n",
+    )

@@ -17,6 +17,7 @@ from etagere.runs.feed import PULSE_S, UNCONFIRMED_S, Feed
 from etagere.runs.mirror import Mirror, Mirrored
 from etagere.runs.rules import Rules
 from etagere.runs.valkey import ValkeyRunTable
+from etagere.tasks import cancel
 from etagere.testing.samples import resource
 from etagere.valkey import Valkey, read_scripts
 
@@ -72,8 +73,8 @@ async def following(server: Store) -> AsyncIterator[Node]:
     task = asyncio.create_task(node.feed.follow(node.news.set))
     await node.again()
     yield node
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    # What the client waits with may swallow a cancellation.
+    await cancel([task], again=1.0)
     await node.store.close()
 
 

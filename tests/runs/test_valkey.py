@@ -25,6 +25,7 @@ from etagere.runs.feed import Feed
 from etagere.runs.mirror import Mirror, Mirrored
 from etagere.runs.rules import Rules
 from etagere.runs.valkey import ValkeyRunTable
+from etagere.tasks import cancel
 from etagere.testing import InterestContract, PendingContract, RunTableContract, SharesContract
 from etagere.testing.samples import ManualClock, failure, representation, resource
 from etagere.valkey import Valkey, read_scripts
@@ -68,8 +69,7 @@ async def a_table(
     try:
         yield ValkeyRunTable(store, SCRIPTS, mirror, feed, clock, rules, lease=FOREVER, worker=worker)
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await cancel([following], again=1.0)
         await store.close()
 
 

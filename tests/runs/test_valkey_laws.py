@@ -23,6 +23,7 @@ from etagere.runs.memory import MemoryRunTable
 from etagere.runs.mirror import Mirror
 from etagere.runs.rules import Rules
 from etagere.runs.valkey import ValkeyRunTable
+from etagere.tasks import cancel
 from etagere.testing.samples import ManualClock, resource
 from etagere.valkey import Valkey, read_scripts
 
@@ -86,8 +87,7 @@ class Tables(RuleBasedStateMachine):
         )  # fmt: skip
 
     def teardown(self) -> None:
-        self.following.cancel()
-        self.do(asyncio.gather(self.following, return_exceptions=True))
+        self.do(cancel([self.following], again=1.0))
         self.do(self.store.close())
         self.do(self.database.close())
         self.server.stop()
