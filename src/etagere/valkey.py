@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -42,7 +42,6 @@ _OF_NO_USE = ("READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", 
 _COMMON = "common"
 _EXPECTED = ("BUSYGROUP", "NOGROUP", "COLLISION")
 _STORE = re.compile(r"rediss?://[^/]*(/\d*)?([?#]|$)|unix://")
-_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 log = get_logger("etagere.store")
 
@@ -62,6 +61,14 @@ class Script(NamedTuple):
     sha: str
 
 
+class _Sent(NamedTuple):
+    """A command on its way, the script that it is to execute if it is to, and what will be its reply."""
+
+    command: tuple[Any, ...]
+    script: Script | None
+    reply: asyncio.Future[Any]
+
+
 def read_scripts(package: str) -> Mapping[str, Script]:
     """The scripts in the folder `lua` of a package, each with `common.lua` in front where there is one."""
     found = {file.name.removesuffix(".lua"): file.read_bytes() for file in files(package).joinpath("lua").iterdir()}
@@ -77,13 +84,11 @@ class Valkey:
     """
 
     def __init__(self, url: str, namespace: str, times: Times = server_times) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise StartError(f"{namespace!r} cannot be a namespace: letters, digits, '_', '.' and '-'")
         self.prefix = f"{{{namespace}}}:"
         self.shown = without_password(url)
         self.times = times
         self._redis = _client(url, self.shown)
-        self._waiting: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = []
+        self._waiting: list[_Sent] = []
         self._sending: asyncio.Task[None] | None = None
         # Of our own: to go by the client's pipelines costs twice as much.
         self._connection: AbstractConnection | None = None
@@ -163,7 +168,7 @@ class Valkey:
             await subscription.subscribe(*map(self.key, channels))
             yield subscription
         except _AWAY as error:
-            raise lost(self.shown) from error
+            raise lost(error) from error
         finally:
             await subscription.aclose()  # type: ignore[no-untyped-call]
 
@@ -172,15 +177,15 @@ class Valkey:
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
-        for _, _, reply in self._waiting:
-            reply.cancel()
+        for sent in self._waiting:
+            sent.reply.cancel()
         if self._connection is not None:
             await self._connection.disconnect()
         await self._redis.aclose()
 
     def _send(self, command: tuple[Any, ...], script: Script | None) -> asyncio.Future[Any]:
         reply = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, script, reply))
+        self._waiting.append(_Sent(command, script, reply))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all())
         return reply
@@ -191,25 +196,25 @@ class Valkey:
             try:
                 replies = await self._execute(batch)
             except _AWAY as error:
-                replies = [lost(self.shown, error)] * len(batch)
+                replies = [lost(error)] * len(batch)
             except asyncio.CancelledError:
-                for _, _, reply in batch:
-                    reply.cancel()
+                for sent in batch:
+                    sent.reply.cancel()
                 raise
             except Exception as fault:
                 # Whatever that is, nobody may wait for ever.
                 log.exception("what the store has answered cannot be read")
                 replies = [fault] * len(batch)
-            for (_, _, reply), found in zip(batch, replies, strict=True):
-                _settle(reply, found, self.shown)
+            for sent, found in zip(batch, replies, strict=True):
+                _settle(sent.reply, found)
 
-    async def _execute(self, batch: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]]) -> list[Any]:
-        replies = await self._pipeline([command for command, _, _ in batch])
+    async def _execute(self, batch: Sequence[_Sent]) -> list[Any]:
+        replies = await self._pipeline([sent.command for sent in batch])
         # A server that was restarted has forgotten its scripts.
         unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            found = [(batch[n][0], batch[n][1]) for n in unknown]
-            again = [("EVAL", script.text, *command[2:]) for command, script in found if script is not None]
+            scripts = [(batch[n].command, batch[n].script) for n in unknown]
+            again = [("EVAL", script.text, *command[2:]) for command, script in scripts if script is not None]
             for n, reply in zip(unknown, await self._pipeline(again), strict=True):
                 replies[n] = reply
         return replies
@@ -270,7 +275,7 @@ async def _reply(connection: AbstractConnection) -> Any:
         return refused
 
 
-def lost(shown: str, cause: BaseException | None = None) -> StoreLost:
+def lost(cause: BaseException) -> StoreLost:
     """What to say where the store cannot be reached."""
     problem = StoreLost("What many machines share cannot be reached at the moment.", retry_after=RETRY_AFTER_S)
     problem.__cause__ = cause
@@ -290,7 +295,7 @@ def _refused_with(found: Any, *codes: str) -> bool:
     return (found.status_code or said.partition(" ")[0]) in codes or any(f"-{code} " in said for code in codes)
 
 
-def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
+def _settle(reply: asyncio.Future[Any], found: Any) -> None:
     if reply.done():
         return
     if isinstance(found, OutOfMemoryError) or _refused_with(found, "OOM"):
@@ -298,7 +303,7 @@ def _settle(reply: asyncio.Future[Any], found: Any, shown: str) -> None:
     elif isinstance(found, (StoreLost, asyncio.CancelledError)):
         reply.set_exception(found)
     elif isinstance(found, _AWAY) or _refused_with(found, *_OF_NO_USE):
-        reply.set_exception(lost(shown, found))
+        reply.set_exception(lost(found))
     elif isinstance(found, Exception):
         if not any(known in str(found) for known in _EXPECTED):
             log.error("the store did not understand", reason=str(found))

@@ -279,7 +279,9 @@ async def test_blobs_that_nobody_has_are_swept_once_they_are_old(cache: AtHand) 
     (directory / "incoming").mkdir()
     for name in ("results/unknown", "incoming/a.1.ff"):
         (directory / name).touch()
+    await cache.store.do("SADD", cache.key("users:announced"), "d")
     assert await cache.shared.sweep() == 0
+    assert await there(cache, "users:announced") == [False], "it has never come"
     age(directory, 2 * 3600)
     # What waits for a collector has taken hours to compute.
     assert await cache.shared.sweep() == 3

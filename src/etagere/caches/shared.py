@@ -169,6 +169,10 @@ class SharedCache:
                 if blob.age > orphaned and not await self._is_used(blob.name):
                     await self._blobs.remove(blob.name)
                     removed += 1
+        # Of those that were announced and never came.
+        async for blobs in self._scan("users:"):
+            for name in blobs:
+                await self._call("users", name)
         return removed
 
     async def _is_used(self, name: str) -> bool:
