@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cluster.processes import LEASE_S, Cluster, cluster, is_below, until
+from tests.cluster.site import site
 from tests.valkey import Store
 
 from etagere.engines import broker as brokers
@@ -102,65 +99,23 @@ def test_a_killed_worker_of_a_fleet(parts: Cluster) -> None:
     assert node.result(path).status == 200
 
 
-SITE = """
-from celery import Celery
-from etagere.engines.celery import install
-from models import app as models
-
-app = Celery("site", broker={broker!r})
-
-
-@app.task
-def its_own(name):
-    models.models["nap@1"].function(name=name)
-
-
-install(app, models, store={store!r}, lease={lease}, runs=2{more})
-"""
-
-
-@contextmanager
-def site(parts: Cluster, broker: Store, more: str = "") -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A worker of a Celery application that has the models, too, and its log."""
-    code = SITE.format(broker=broker.url, store=parts.store.url, lease=LEASE_S, more=more)
-    Path(parts.directory, "site_tasks.py").write_text(code)
-    Path(parts.directory, "models.py").write_text(parts.target.read_text())
-    parts.target = parts.directory / "models.py"
-    command = [sys.executable, "-m", "celery", "-A", "site_tasks", "worker", "-Q", "celery,etagere.default"]
-    options = ["--pool", "threads", "--concurrency", "2", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    environment = {**os.environ, **parts.settings, "STARTS": str(parts.starts)}
-    path = parts.directory / "celery.log"
-    with path.open("wb") as log:
-        worker = subprocess.Popen(
-            [*command, *options], cwd=parts.directory, env=environment, stdout=log, stderr=log, text=True
-        )
-        try:
-            yield worker, path
-        finally:
-            worker.kill()
-            worker.wait()
-
-
 def test_an_application_whose_store_is_away_hosts_runs_when_it_is_back(parts: Cluster, broker: Store) -> None:
     parts.store.kill()
-    with site(parts, broker) as (worker, log):
-        until(lambda: "no runs are taken" in log.read_text(), what="that it says so")
-        send = "from site_tasks import its_own; its_own.delay('own')"
-        environment = {**os.environ, **parts.settings}
-        subprocess.run([sys.executable, "-c", send], cwd=parts.directory, env=environment, check=True, timeout=30)
+    with site(parts, broker.url) as host:
+        until(lambda: "no runs are taken" in host.log.read_text(), what="that it says so")
+        host.send_own()
         until(lambda: parts.ended("own") == 1, what="its own task")
         parts.store.start()
         node, _ = parts.node(), parts.collector()
         assert node.result("/nap?name=a").status == 200
-        worker.terminate()
-        assert worker.wait(30) == 0
-        assert "Traceback" not in log.read_text()
+        assert host.stop() == 0
+        assert "Traceback" not in host.log.read_text()
 
 
 def test_an_application_whose_settings_are_wrong_does_not_start(parts: Cluster, broker: Store) -> None:
-    with site(parts, broker, ", rnus=1") as (worker, log):
-        assert worker.wait(30) != 0
-        assert "there is no setting rnus" in log.read_text()
+    with site(parts, broker.url, more=", rnus=1") as host:
+        assert host.worker.wait(30) != 0
+        assert "there is no setting rnus" in host.log.read_text()
 
 
 def test_a_broker_that_is_not_there_at_the_start_is_told_of_once(parts: Cluster, broker: Store) -> None:
