@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.supervisor.bench import Watched, load_models
 
+import etagere.worker
 from etagere.caches.prints import SqlitePrints
 from etagere.core.lifecycle import (
     CRASHES_ALLOWED,
@@ -26,6 +27,7 @@ from etagere.core.lifecycle import (
 from etagere.core.representation import Kind, Outcome, Resource
 from etagere.database import Database
 from etagere.engines.local import LocalEngine
+from etagere.errors import ImportFailed
 from etagere.model import Registry
 from etagere.runs.memory import MemoryRunTable
 from etagere.runs.outbox import Outbox
@@ -185,6 +187,23 @@ async def test_a_run_that_nobody_wants_is_killed_and_then_cancelled(
         assert "run stopped: nobody wants it" in caplog.text
         assert place.database.rows("SELECT id FROM run") == [(after.id,)]
         await engine.stop()
+
+
+async def test_a_worker_whose_models_do_not_import_any_more_leaves_the_time_to_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(*_: Any) -> None:
+        raise ImportFailed("a line of it is wrong", "")
+
+    monkeypatch.setattr(place.supervisor._warm, "run", run)
+    monkeypatch.setattr(etagere.worker, "IMPORTED_AGAIN_S", 0.01)
+    monkeypatch.setattr(place.worker, "_leave_model", place.cancelled.append)
+    submitted = await place.submit("double?x=1")
+    for _ in range(2 * LOSSES_ALLOWED):
+        await place.work()
+        assert (place.pending(submitted).state, place.pending(submitted).losses) == (State.queued, 0)
+        place.clock.advance(POSTPONED_SECONDS)
+    assert list(place.directory.iterdir()) == []
 
 
 async def test_an_attempt_goes_on_until_its_outcome_is_handed_over(

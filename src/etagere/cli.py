@@ -212,9 +212,9 @@ def doctor(
 ) -> None:
     """Look whether a service is well here: versions, data directory, space, limits, clock, what is stored, and a store.
 
-    A line each, beginning with ok, warning or problem, and saying what to do. Nothing is changed, but that a small object
-    is written and removed where large results are shared. The exit status is 1 where there is a problem. All stored
-    results are read, which takes a while.
+    A line each, beginning with ok, warning or problem, and saying what to do. Nothing is changed, but that a small
+    object is written and removed where large results are shared. The exit status is 1 where there is a problem. All
+    stored results are read, which takes a while.
 
     Example: etagere doctor model.py --data /srv/models
     """

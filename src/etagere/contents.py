@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +28,11 @@ def read(path: Path, largest: int) -> Contents:
     """Read and hash a file; blocks.
 
     Raises:
-        ValueError: it has more than `largest` bytes.
+        ValueError: it has more than `largest` bytes, or is no regular file.
+        OSError: it cannot be read.
     """
     # The run may not be over: what it puts in the place of its result must not make us wait.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+    with os.fdopen(_opened(path), "rb") as file:
         body = file.read(INLINE_BYTES + 1)
         if len(body) <= INLINE_BYTES:
             return Contents.of(body)
@@ -40,3 +42,11 @@ def read(path: Path, largest: int) -> Contents:
     if size > largest:
         raise ValueError(f"the result has {size} bytes, more than the limit")
     return Contents(size, digest, None)
+
+
+def _opened(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise ValueError("the result is not a regular file")

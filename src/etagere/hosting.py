@@ -19,6 +19,7 @@ from etagere.loader import load
 from etagere.lock import Lock
 from etagere.logs import printable, without_password
 from etagere.scratch import Scratch
+from etagere.tasks import cancel
 
 log = logs.get_logger("etagere")
 
@@ -76,7 +77,15 @@ async def _host(
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        host = await begin(application, settings.model_copy(update={"data": data}))
+        beginning = asyncio.ensure_future(begin(application, settings.model_copy(update={"data": data})))
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait([beginning, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not beginning.done():
+            await cancel([beginning])
+        stopping.cancel()
+        if beginning.cancelled():
+            return 0
+        host = beginning.result()
         sys.stdout.write(f"{printable(doing(application, settings))}\n")
         sys.stdout.flush()
         await stopped.wait()

@@ -137,7 +137,7 @@ class Locator:
         try:
             return reach.registry.find(path)
         except (UnknownModel, UnknownVersion):
-            if retired := self._retired_key(path, reach):
+            if retired := self._retired_key(path, reach)[0]:
                 raise Retired(f"{retired} is no longer served; ask without a version for the newest.") from None
             raise
 
@@ -212,7 +212,7 @@ class Locator:
         try:
             model, pinned, format = reach.registry.find(path)
         except (UnknownModel, UnknownVersion):
-            key = self._retired_key(path, reach)
+            key, format = self._retired_key(path, reach)
             if key is None:
                 raise
             # Its parameters are not known any more, so only the canonical spelling leads to a result.
@@ -221,13 +221,19 @@ class Locator:
             id = resource_id(uri)
             if not self._presence.knows(id):
                 await self._presence.load(id)
-            return self._retired_address(id, key, reach), None
+            address = self._retired_address(id, key, reach)
+            if format is not None and format != address.format:
+                raise UnknownFormat(f"{key} is no longer served; what is cached of it has one format.") from None
+            return address, None
         resource = await _bound(model, query, reach.tenant_for(model.key))
         return _address(resource.id, model, reach, immutable=pinned, fixed=format, base=base), resource
 
-    def _retired_key(self, path: str, reach: Reach) -> str | None:
-        keys = (path, path.rpartition(".")[0])
-        return next((key for key in keys if key in self._retired and key.partition("@")[0] in reach.access), None)
+    def _retired_key(self, path: str, reach: Reach) -> tuple[str | None, str | None]:
+        """`name@version` of a path that names one that is retired, and the format that it names, if it does."""
+        name, _, version = path.partition("@")
+        version, format = reach.registry.split_format(version)
+        key = f"{name}@{version}"
+        return (key, format) if key in self._retired and name in reach.access else (None, None)
 
     def _retired_address(self, id: str, key: str, reach: Reach, base: str = "") -> Address:
         found = self._cache.get(id)

@@ -263,10 +263,14 @@ class Registry:
         if name not in self._newest:
             raise UnknownModel(f"There is no model {name}.", models=list(self._newest))
         if version is not None:
-            version, format = _split_format(version, self._formats)
+            version, format = self.split_format(version)
         model = self._version(name, version)
         model.check_format(format)
         return model, version is not None, format
+
+    def split_format(self, version: str) -> tuple[str, str | None]:
+        """A version as it stands in a path, and the name of a format where it ends in one."""
+        return _split_format(version, self._formats)
 
     def with_versions(self, rename: Callable[[Model], str]) -> Registry:
         """The same models under other versions; what was `@version` leads to the renamed one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +59,10 @@ class Local(Cache, Variants, Protocol):
 
     def know(self, found: Representation) -> None:
         """There is this result, elsewhere."""
+        ...
+
+    def bringing(self) -> AbstractAsyncContextManager[None]:
+        """See `AwayCache.bringing`."""
         ...
 
 
@@ -124,13 +129,17 @@ class NodePresence:
             await self._runs.look(id)
             if self._runs.get(id) is not None:
                 return
-        await self._take(id, await self._shared.fetch(id, None if self._away else self._directory))
+        await self._fetch(id, None if self._away else self._directory)
 
     async def bring(self, id: str) -> Representation | None:
         """Have a large result here."""
-        await self._take(id, await self._shared.fetch(id, self._directory))
+        await self._fetch(id, self._directory)
         found = self._cache.get(id)
         return found if isinstance(found, Representation) and not found.away else None
+
+    async def _fetch(self, id: str, directory: Path | None) -> None:
+        async with self._cache.bringing():
+            await self._take(id, await self._shared.fetch(id, directory))
 
     async def _take(self, id: str, fetched: Fetched) -> None:
         if fetched.ghost is None:
@@ -154,3 +163,7 @@ class NodePresence:
         except (StorageFull, Evicted) as full:
             log.warning("a shared result has no room here", id=resource.id, reason=str(full))
             raise
+        finally:
+            for brought in (found, *variants):
+                if isinstance(brought, Representation) and brought.path is not None:
+                    brought.path.unlink(missing_ok=True)

@@ -50,7 +50,10 @@ class Reaches:
 
     def __init__(self, registry: Registry, default: Access, retired: Mapping[str, Access]) -> None:
         self._registry = registry
-        self._access = {key.partition("@")[0]: access for key, access in retired.items()}
+        self._access: dict[str, Access] = {}
+        # Of versions that differ in it, the strictest counts.
+        for key, access in sorted(retired.items(), key=lambda one: list(Access).index(one[1])):
+            self._access[key.partition("@")[0]] = access
         for model in registry.models.values():
             self._access[model.name] = Access(model.options.access or default)
         self._of = lru_cache(maxsize=_REMEMBERED)(self._found)

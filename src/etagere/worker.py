@@ -13,7 +13,7 @@ from typing import Any
 from etagere.core.lifecycle import Event, Run, State
 from etagere.core.outcomes import poisoned
 from etagere.core.representation import Kind, Outcome, Printed, Resource
-from etagere.errors import LostProcess, Problem, StoreLost
+from etagere.errors import ImportFailed, LostProcess, Problem, StoreLost
 from etagere.logs import get_logger
 from etagere.model import Registry
 from etagere.ports import Clock, Prints, ResultQueue, RunTable
@@ -26,6 +26,7 @@ log = get_logger("etagere.worker")
 _QUIET = (Kind.succeeded, Kind.refused)
 _LONGEST_OUTPUT = 2000
 _REMEMBERED = 1000
+IMPORTED_AGAIN_S = 10.0
 
 
 class _Stale(Exception):
@@ -103,6 +104,9 @@ class Worker:
             await self._runs.advance(run.id, Event.postpone, run.attempt)
             log.error("no attempt can be made now", id=run.id, model=run.model, reason=str(error))
         except Exception as fault:
+            if isinstance(fault, ImportFailed) and self._leave_model is not None:
+                await self._wait_for_models(run, fault, span)
+                return
             span.tell("lost", failed=True)
             await self._put_back(run, resource, Event.lose, repr(fault), "")
             log.exception("a fault of the service's own", id=run.id)
@@ -147,6 +151,13 @@ class Worker:
         self._leave_model(run.model)
         await self._runs.advance(run.id, Event.release, run.attempt)
         log.error("this worker has another model than the nodes: its runs are left to others", model=run.model)
+
+    async def _wait_for_models(self, run: Run, failure: ImportFailed, span: Attempted) -> None:
+        """Give others, whose models import, the time to take it: whoever fails at once is always free."""
+        span.tell("postponed", failed=True)
+        await self._runs.advance(run.id, Event.postpone, run.attempt)
+        log.error("the models do not import any more", model=run.model, reason=str(failure))
+        await asyncio.sleep(IMPORTED_AGAIN_S)
 
     async def _leave(self, run: Run) -> None:
         current = self._runs.get(run.id)

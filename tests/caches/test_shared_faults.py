@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +176,8 @@ async def test_results_in_a_bucket(
         assert url.startswith(variables["AWS_ENDPOINT_URL"])
         assert given.digest.hex() in url
         assert await shared.url(small("b")) is None
+        another = replace(found, digest=hashlib.sha256(b"as it was before").digest())
+        assert await shared.url(another) is None, "it is not there any more"
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     away = SharedCache(cache.store, BlobStore("s3://bucket/results of ours"), clock, TTL_S)
     for asked in (away.fetch("a", tmp_path), away.put(resource("b"), given), away.sweep()):

@@ -118,3 +118,33 @@ async def test_a_node_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
         assert asyncio.all_tasks() == before
     finally:
         store.stop()
+
+
+SETUP = """
+import pathlib
+import time
+import etagere
+
+app = etagere.Etagere()
+
+
+@app.model(version="1")
+def f(x: int) -> int:
+    return x
+
+
+@app.setup
+def load() -> None:
+    pathlib.Path({begun!r}).touch()
+    time.sleep(600)
+"""
+
+
+def test_a_worker_stops_while_its_models_are_set_up(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "slow.py").write_text(SETUP.format(begun=str(begun)))
+    command = [sys.executable, "-m", "etagere", "worker", str(tmp_path / "slow.py"), "--store", "redis://127.0.0.1:1"]
+    with subprocess.Popen(command) as worker:
+        until(begun.exists)
+        worker.terminate()
+        assert worker.wait(ALLOWED_S) == 0

@@ -167,3 +167,17 @@ async def test_what_is_not_confirmed_is_not_known(server: Store) -> None:
         server.start()
         await node.again()
         assert node.feed.fresh
+
+
+async def test_whatever_a_process_of_somebody_else_tells_of_itself_it_is_there(server: Store) -> None:
+    async with following(server) as node:
+        for name, told in (
+            ("a", '{"runs": 2}'),
+            ("b", "[]"),
+            ("c", "{"),
+            ("d", '{"kind": 5, "runs": "2", "pid": "x"}'),
+        ):
+            await node.store.script(SCRIPTS["pulse"], name, told, "", 15)
+        nodes = await node.feed.nodes()
+        assert [nodes[name].get("runs", 0) for name in "abcd"] == [2, 0, 0, 0]
+        assert {(nodes[name]["kind"], nodes[name]["pid"]) for name in "abcd"} == {("worker", 0)}

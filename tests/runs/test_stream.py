@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,34 @@ async def test_what_cannot_be_acknowledged_is_deferred_like_any_other(
         server.command("CONFIG", "SET", "min-replicas-to-write", "0")
     assert await results.take() == taken
     await results.done(taken)
+    assert await store.do("XLEN", store.key("results")) == 0
+
+
+async def test_a_second_format_that_is_no_file_is_a_failure(store: Valkey, place: Place, tmp_path: Path) -> None:
+    """However often it is looked at: neither the run nor what looks at it is tried again for ever."""
+    results = await stream(store, place, tmp_path / "in")
+    sent = ended("a", tmp_path, b"1")
+    assert sent.path is not None
+    sent.path.with_name("result.svg").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    put = await results.put(sent)
+    assert (put.kind, put.detail) == (Kind.failed, "the result is not a regular file")
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert (await results.take()).kind is Kind.failed
+
+
+async def test_a_place_that_removes_nothing_holds_up_nothing(
+    store: Valkey, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(name: str) -> None:
+        raise StorageFull("It may not be done.")
+
+    results = await stream(store, place, tmp_path / "in")
+    await results.put(ended("a", tmp_path, bytes(INLINE_BYTES + 1)))
+    taken = await results.take()
+    with monkeypatch.context() as patched:
+        patched.setattr(place, "remove", refuse)
+        await results.done(taken)
     assert await store.do("XLEN", store.key("results")) == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class AwayCache(SqliteCache):
         super().__init__(*arguments, **named)
         self.bring: Bring | None = None
         self._away: OrderedDict[str, Representation] = OrderedDict()
+        self._bringing: list[list[tuple[str | None, float]]] = []
 
     def know(self, found: Representation) -> None:
         """There is this result, elsewhere."""
@@ -33,7 +35,21 @@ class AwayCache(SqliteCache):
     async def forget(self, model: str | None, before: float) -> None:
         """This was purged elsewhere; see `Holdings.purge`."""
         self._away.clear()
+        for asked in self._bringing:
+            asked.append((model, before))
         await self.holdings.purge(model, before)
+
+    @asynccontextmanager
+    async def bringing(self) -> AsyncIterator[None]:
+        """While something is brought here: what is purged meanwhile may come afterwards, and is forgotten again."""
+        purged: list[tuple[str | None, float]] = []
+        self._bringing.append(purged)
+        try:
+            yield
+        finally:
+            self._bringing = [other for other in self._bringing if other is not purged]
+        for model, before in purged:
+            await self.holdings.purge(model, before)
 
     def get(self, id: str) -> Representation | Failure | None:
         """See `Cache.get`; what is elsewhere has neither body nor path."""

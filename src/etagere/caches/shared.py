@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -115,11 +116,11 @@ class SharedCache:
         return Fetched(known, found, [each for each in others if each is not None])
 
     async def url(self, found: Representation) -> str | None:
-        """See `Redirects.url`; a result that is asked for in this way is used by that."""
-        if self._blobs is None or not await self._store.do(
-            "PEXPIRE", self._store.key(f"result:{found.key}"), self._ttl
-        ):
+        """See `Redirects.url`; a result that is asked for in this way is used by that. There may be another by now."""
+        key = self._store.key(f"result:{found.key}")
+        if self._blobs is None or await self._store.do("HGET", key, "blob") != found.digest.hex().encode():
             return None
+        await self._store.do("PEXPIRE", key, self._ttl)
         return await self._blobs.sign(_name(found), SIGNED_S)
 
     def note(self, printed: Printed) -> None:
@@ -150,9 +151,14 @@ class SharedCache:
         return purged
 
     async def purges(self, last: int) -> list[tuple[str | None, float]]:
-        """The model and the time of the last purges, for those who have something of their own to forget."""
+        """The model and the time of the last purges, for those who have something of their own to forget.
+
+        Where there were more than are known, all may have been purged.
+        """
         if last <= 0:
             return []
+        if last > PURGES:
+            return [(None, sys.float_info.max)]
         told = await self._store.do("LRANGE", self._store.key("purges"), 0, last - 1)
         return [(each["model"], each["before"]) for each in map(json.loads, told)]
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from celery import Celery, signals
 
 from etagere.engines.broker import AGAIN_S, STOP_S, TASK, CeleryWorker, install_task, reach
-from etagere.errors import StoreLost
+from etagere.errors import StorageFull, StoreLost
 from etagere.logs import get_logger
 from etagere.tasks import cancel
 from etagere.worker import Worker
@@ -141,7 +141,7 @@ class CeleryEngine:
         try:
             if await self._once(f"{self._prefix}.{reason}", POLL_S / 2):
                 self._said(await self._loop.run_in_executor(self._sender, self._send, queue))
-        except (StoreLost, RuntimeError):
+        except (StoreLost, StorageFull, RuntimeError):
             pass  # whoever polls finds it
         finally:
             self._unsent -= 1

@@ -121,11 +121,17 @@ async def _forget(heard: _Heard, cluster: Cluster, cache: AwayCache) -> None:
     while True:
         await heard.purged.wait()
         heard.purged.clear()
+        # There may be more of them before these are done.
+        seen = heard.purges
+        missed = seen - known if 0 < known <= seen else seen
         try:
-            last = heard.purges - known if 0 < known <= heard.purges else heard.purges
-            for model, before in await cluster.shared.purges(last):
+            for model, before in await cluster.shared.purges(missed):
                 await cache.forget(model, before)
-            known = heard.purges
+            known = seen
         except Problem as problem:
             log.warning("what was purged is not forgotten yet", reason=problem.detail)
-            heard.purges = known
+            heard.purged.set()
+            await asyncio.sleep(parts.AGAIN_S)
+        except BaseException:
+            heard.purged.set()
+            raise

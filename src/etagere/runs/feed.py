@@ -23,6 +23,7 @@ UNCONFIRMED_S = 5.0
 GONE_S = 15.0
 """A node that has not been heard of for so long is gone."""
 CHUNK = 500
+_TOLD = {"kind": str, "host": str, "pid": int, "runs": int, "queues": list, "models": list}
 _AGAIN_S = 0.5
 
 log = get_logger("etagere.store")
@@ -100,7 +101,7 @@ class Feed:
     async def nodes(self) -> dict[str, dict[str, Any]]:
         """What the nodes that are there have told, by their names."""
         told = await self._store.do("HGETALL", self._store.key("nodes"))
-        return {name.decode(): json.loads(text) for name, text in zip(told[::2], told[1::2], strict=True)}
+        return {name.decode("utf-8", "replace"): _about(text) for name, text in zip(told[::2], told[1::2], strict=True)}
 
     async def _listen(self, subscription: PubSub) -> None:
         due = self._clock.monotonic() + PULSE_S
@@ -168,6 +169,17 @@ class Feed:
         if self._away:
             log.info("the store is reached again", store=self._store.shown)
         self._away = False
+
+
+def _about(text: bytes) -> dict[str, Any]:
+    """What a process tells of itself; one that is not ours may tell anything, or nothing."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    given = told if isinstance(told, dict) else {}
+    known = {name: value for name, value in given.items() if isinstance(value, _TOLD.get(name, object))}
+    return {"kind": "worker", "host": "", "pid": 0, **known}
 
 
 def _counts(flat: Any) -> dict[str, int]:

@@ -146,7 +146,9 @@ class ResultStream:
         self._entries.pop(key, None)
         for blob in (blob for entry in known for blob in self._arrived.pop(entry, [])):
             assert self._blobs is not None
-            await self._blobs.remove(blob)
+            # One that is left is swept some time.
+            with suppress(StorageFull):
+                await self._blobs.remove(blob)
 
     async def open(self) -> None:
         """Make the group of collectors where there is none, and forget those that are gone."""
@@ -169,7 +171,8 @@ class ResultStream:
             fields |= await self._sent(outcome, outcome.path, "", token)
             with suppress(FileNotFoundError):
                 fields |= await self._sent(outcome, outcome.path.with_name(SECOND), "second_", token)
-        except ValueError as error:
+        except (PermissionError, IsADirectoryError, ValueError) as error:
+            # It is the run's own doing, and would be so again.
             failed = replace(outcome, kind=Kind.failed, detail=str(error), path=None)
             return failed, entries.encode(failed)
         return outcome, fields
@@ -237,7 +240,7 @@ class ResultStream:
         try:
             try:
                 return await self._outcome(entry, fields)
-            except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError) as error:
                 log.error("an outcome is gone or cannot be read: its run is lost", entry=entry, reason=repr(error))
                 await self._forget(entry, fields)
         except ResultOutOfReach as elsewhere:

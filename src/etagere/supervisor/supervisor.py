@@ -91,7 +91,12 @@ class Supervisor:
             directory.create(order.parameters)
             async with self._attempt(order, directory, report, renew) as outcome:
                 succeeded = outcome.kind is Kind.succeeded
-                yield outcome
+                try:
+                    yield outcome
+                except Exception:
+                    # Cancelled it may be handed over all the same, but not so.
+                    succeeded = False
+                    raise
         finally:
             if not succeeded:
                 await asyncio.to_thread(directory.remove)
