@@ -212,10 +212,7 @@ class MemoryRunTable:
         lines = self._lines(entry)
         waits = entry in lines
         if asker.urgency < entry.run.urgency:
-            lines.leave(entry)
-            entry.run = replace(entry.run, urgency=asker.urgency)
-            if waits:
-                lines.join(entry)
+            lines.hurry(entry, asker.urgency)
         if asker.client not in entry.shares and len(entry.shares) < MOST_SHARES:
             entry.shares = (*entry.shares, sys.intern(asker.client))
             if waits:

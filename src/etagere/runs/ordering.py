@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
+from operator import attrgetter
 
 from etagere.core.clients import USUAL_URGENCY
 from etagere.core.lifecycle import Run, State
@@ -99,6 +101,20 @@ class Lines:
             if not lengths[run.model]:
                 del lengths[run.model]
         return left
+
+    def hurry(self, entry: Entry, urgency: int) -> None:
+        """Go over to the lines of another urgency, by its order there. Whose turn it is does not depend on that."""
+        run, entry.run = entry.run, replace(entry.run, urgency=urgency)
+        for client in entry.shares:
+            lines = self._lines(run.queue, client)
+            line = lines.get((run.urgency, run.model))
+            if line is None or line.pop(run.id, None) is None:
+                continue
+            if not line:
+                del lines[run.urgency, run.model]
+            others = [*lines.get((urgency, run.model), {}).values(), entry]
+            others.sort(key=attrgetter("order"))
+            lines[urgency, run.model] = OrderedDict((each.run.id, each) for each in others)
 
     def begin(self, client: str) -> None:
         """A run goes on that this client had the turn for."""

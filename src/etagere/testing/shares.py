@@ -83,6 +83,17 @@ class SharesContract(Contract):
         assert run.urgency == 1
         assert [await claimed(table) for _ in range(3)] == ["a3", "a1", "a2"]
 
+    async def test_who_hurries_keeps_its_turn_and_its_order(self, table: InterestedTable) -> None:
+        await submit(table, "a1", "alice", model="single@1", urgency=7)
+        await submit(table, "b1", "bob", urgency=0)
+        table.join("a1", Asker("alice", 3))
+        await submit(table, "c1", "carol", urgency=0)
+        assert await claimed(table) == "a1"
+        await submit(table, "d1", "dave", urgency=7)
+        await submit(table, "d2 d3", "dave", urgency=0)
+        table.join("d1", Asker("dave", 0))
+        assert [await claimed(table) for _ in range(5)] == ["b1", "c1", "d1", "d2", "d3"]
+
     async def test_what_was_joined_is_counted_where_it_had_its_turn(self, table: InterestedTable) -> None:
         await submit(table, "a1 a2", "alice")
         table.join("a1", Asker("bob"))
