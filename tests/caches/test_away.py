@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.caches.sharing import connected
@@ -18,10 +20,14 @@ from etagere.caches.shared import PURGES, SharedCache
 from etagere.core.clients import Asker
 from etagere.core.lifecycle import Run
 from etagere.core.representation import Representation, Resource
+from etagere.core.tally import Tally
 from etagere.database import Database
 from etagere.errors import StorageFull
+from etagere.factory.node import _forget, _Heard
 from etagere.presence import NodePresence
+from etagere.tasks import cancel
 from etagere.testing.samples import EPOCH, ManualClock, representation, resource
+from etagere.waiters import Waiters
 
 pytestmark = pytest.mark.anyio
 BODY = bytes(2_000_000)
@@ -71,13 +77,6 @@ class Node:
         return sorted(path.name for path in self.incoming.rglob("*") if path.is_file())
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(tmp_path_factory.mktemp("store")).start()
-    yield store
-    store.stop()
-
-
 @pytest.fixture
 async def node(server: Store, tmp_path: Path) -> AsyncIterator[Node]:
     server.wipe()
@@ -125,3 +124,28 @@ async def test_who_has_missed_more_purges_than_are_known_forgets_all(node: Node)
     for model, before in await node.shared.purges(PURGES + 1):
         await node.cache.forget(model, before)
     assert node.cache.get("a") is None
+
+
+async def test_a_purge_that_is_heard_of_while_another_is_done_is_done_too(node: Node) -> None:
+    heard, beginning, going_on = _Heard(Waiters(1), Tally()), asyncio.Event(), asyncio.Event()
+    forgotten: asyncio.Queue[str | None] = asyncio.Queue()
+
+    class Slow(AwayCache):
+        async def forget(self, model: str | None, before: float) -> None:
+            beginning.set()
+            await going_on.wait()
+            forgotten.put_nowait(model)
+
+    cache: Any = Slow(node.database, ManualClock(), node.incoming / "blobs", 1 << 30, 1 << 20)
+    cluster: Any = SimpleNamespace(shared=node.shared)
+    following = asyncio.create_task(_forget(heard, cluster, cache))
+    await node.shared.purge("first", EPOCH)
+    heard.pulse(False, 1)
+    await beginning.wait()
+    await node.shared.purge("second", EPOCH)
+    heard.pulse(False, 2)
+    going_on.set()
+    async with asyncio.timeout(10):
+        assert [await forgotten.get() for _ in range(2)] == ["first", "second"]
+    await cancel([following])
+    await cache.close()

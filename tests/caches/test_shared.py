@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +28,6 @@ from etagere.testing.variants import variant
 pytestmark = pytest.mark.anyio
 
 LARGE = INLINE_BYTES + 1
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(tmp_path_factory.mktemp("store")).start()
-    yield store
-    store.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,13 +47,6 @@ class Place(BlobStore):
         for blob in found:
             await self.remove(blob.name)
         return len(found)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(tmp_path_factory.mktemp("store")).start()
-    yield store
-    store.stop()
 
 
 @pytest.fixture

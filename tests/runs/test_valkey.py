@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -35,13 +35,6 @@ pytestmark = pytest.mark.anyio
 
 SCRIPTS = read_scripts("etagere.runs")
 FOREVER = 1e9
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(tmp_path_factory.mktemp("store")).start()
-    yield store
-    store.stop()
 
 
 @pytest.fixture

@@ -234,6 +234,7 @@ class _Host:
         self._loop: asyncio.AbstractEventLoop | None = None
         # A pool's processes are not told of a shutdown, which waits for them: they read the end of this.
         self._ending, self._living = os.pipe()
+        self._told = False
 
     def received(self, queue: str) -> None:
         """A message has come."""
@@ -253,8 +254,10 @@ class _Host:
         self._loop.call_soon_threadsafe(self._loop.add_reader, self._ending, self._end)
 
     def shut_down(self, **_: Any) -> None:
-        """The worker is told to end."""
-        os.close(self._living)
+        """The worker is told to end, perhaps more than once."""
+        if not self._told:
+            self._told = True
+            os.close(self._living)
         self.stop()
 
     def _end(self) -> None:
