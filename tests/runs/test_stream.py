@@ -251,7 +251,16 @@ async def test_an_emptied_store_has_a_group_again(store: Valkey, server: Store, 
         assert (await results.take()).body == b"1"
 
 
-@pytest.mark.parametrize("fields", [("kind", "succeeded"), ("kind", "nonsense"), ("kind", "succeeded", "body", "1")])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("kind", "succeeded"),
+        ("kind", "nonsense"),
+        ("kind", "succeeded", "body", "1"),
+        ("kind", "failed", "facts", "[" * 100_000),
+    ],
+    ids=["no body", "no kind", "no times", "facts that are nested too deeply"],
+)
 async def test_what_is_no_outcome_is_forgotten(store: Valkey, tmp_path: Path, fields: tuple[str, ...]) -> None:
     results = await stream(store, None, tmp_path / "in")
     await store.do("XADD", store.key("results"), "*", "id", "a", "attempt", "1", *fields)
